@@ -302,11 +302,14 @@ def _read(held: Held, access: Access) -> Store:
         store.image_documents = read_image_documents(store.root.path, store.content.blobs, sorted(targets))
     if not dropped.isdisjoint(CONTAINERS):
         from drydock.evidence.containerd.nerdctl import read_nerdctl  # noqa: PLC0415 - few plans need them
+        from drydock.evidence.containerd.pods import read_pods  # noqa: PLC0415 - few plans need them
         from drydock.evidence.docker.container_files import read_container_files  # noqa: PLC0415 - few plans need them
         from drydock.reclaim.let_go import read_let_go  # noqa: PLC0415 - few plans need them
 
         store.container_files = read_container_files(store.root, held.sizes)
         store.container_files.nerdctl = read_nerdctl(store.root, store.metadata.containers, held.sizes)
+        database = None if held.metadata is None else held.metadata.database
+        store.container_files.pods, store.container_files.pod_of = read_pods(store.root, database)
         store.container_files.let_go = read_let_go(held, access.state, held.sizes)
     return store
 

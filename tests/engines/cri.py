@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines.containerd import Containerd
-from tests.engines.sandbox import CAPTURED, Daemon
+from tests.engines.sandbox import CAPTURED, Daemon, wait_for
 
 _NODE = 2
 """runtime.v1.NamespaceMode of cri-api: the pod shares the host's namespace."""
@@ -18,11 +18,17 @@ class Cri:
 
     Args:
         engine: with CRI, in a sandbox that has crictl among its programs.
+
+    Raises:
+        TimeoutError: the plugin does not answer.
     """
 
     def __init__(self, engine: Containerd) -> None:
         self._engine = engine
         self._command = ["crictl", "--config", "/dev/null", "--runtime-endpoint", f"unix://{engine.socket}"]
+
+        # containerd listens before its CRI plugin has recovered the pods (internal/cri/server/service.go, v2.4.2).
+        wait_for(self._answers, 30.0, "the CRI plugin", lambda: engine.daemon.running)
 
     def __call__(self, *arguments: str | Path) -> str:
         """Run a command and give what it printed.
@@ -63,6 +69,9 @@ class Cri:
         """What the plugin says of a container: ``state``, ``exitCode`` and more."""
         found: dict[str, Any] = json.loads(self("inspect", container))["status"]
         return found
+
+    def _answers(self) -> bool:
+        return self._engine.sandbox.run(*self._command, "version", check=False).returncode == 0
 
     def _written(self, name: str, value: dict[str, Any]) -> Path:
         path = self._engine.sandbox.work / name

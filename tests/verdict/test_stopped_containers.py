@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from tests.support.values import FINGERPRINT, NOW, lease, snapshot, store
 
 from drydock.commands.plan import refuse_unknown_names
-from drydock.model.container_drops import ContainerFiles, ContainerFolder, LastRun
+from drydock.model.container_drops import ContainerFiles, ContainerFolder, LastRun, Pod
 from drydock.model.drops import parse_drop, parse_filter
 from drydock.model.errors import Usage
 from drydock.model.names import Kind, RawPath, Ref, UnixNano
 from drydock.model.policies import Policy
-from drydock.model.records import Container
+from drydock.model.records import Container, Sandbox
 from drydock.model.roots import DockerContainer, Owners
 from drydock.model.scans import Scan
 from drydock.reclaim.plan import make_plan
@@ -163,6 +163,35 @@ def test_those_of_containerd_and_kubernetes_go_by_name_alone():
     assert chosen(read)[0] == {b"web"}
     for word, going in ((b"box", set()), (b"c1", {b"c1"}), (b"shop/main", {b"main"}), (b"s1", set())):
         assert chosen(read, b"container=" + word)[0] == going, word
+
+
+@pytest.mark.parametrize(
+    ("field", "pod_of", "words", "goes"),
+    [
+        (b"", {}, b"s1", False),  # whose c1 is, is not known
+        (b"", {b"c1": b"s2"}, b"s1", True),
+        (b"", {b"c1": b"s1"}, b"s1", False),  # containerd 1.6 has it in the metadata alone
+        (b"s1", {}, b"s1", False),
+        (b"s1", {}, b"s1,c1", True),
+        (b"s2", {}, b"s1", True),
+    ],
+)
+@pytest.mark.parametrize("lacking", ["", "metadata", "sandboxer"])
+def test_a_sandbox_goes_after_all_containers_of_its_pod(field, pod_of, words, goes, lacking):
+    """With its record and its lease; never where its metadata could not be read, or 1.7 has its record elsewhere."""
+    kind = "io.cri-containerd.kind"
+    own = record(b"s1", b"k8s.io", **{kind: b"sandbox"})
+    other = record(b"c1", b"k8s.io", **{kind: b"container"})._replace(sandbox_id=field)
+    stored = Sandbox(b"k8s.io", b"s1", b"podsandbox", b"runc", {}, outside_v1=lacking == "sandboxer")
+    read = host({WEB: run(8000, 7000)}, records=[own, other, stored, lease(b"s1", namespace=b"k8s.io")])
+    read.container_files.pods = {} if lacking == "metadata" else {b"s1": Pod()}
+    read.container_files.pod_of = pod_of
+    verdict, _ = judge(read, NOW)
+    drops = [parse_drop(b"container=" + word) for word in words.split(b",")]
+    going = {each.drop.id: each for each in choose_containers(verdict, drops, accepted=(b"all",)).going}
+    assert (b"s1" in going) == (goes and not lacking)
+    if b"s1" in going:
+        assert {ref.kind for ref in going[b"s1"].refs} == {Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE}
 
 
 def test_an_id_in_two_namespaces_names_neither():

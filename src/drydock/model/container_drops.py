@@ -60,6 +60,17 @@ class NerdctlFiles(NamedTuple):
     """Why they cannot be removed; None if they can."""
 
 
+class Pod(NamedTuple):
+    """What the CRI plugin recorded of the network of a pod."""
+
+    has_network: bool = False
+    """Whether it has one of its own, which a CNI plugin made; otherwise it has that of the host."""
+    addresses: tuple[RawPath, ...] = ()
+    """Absolute paths of the files that reserve its addresses, as far as they were found."""
+    namespace: bytes = b""
+    """The name of its network namespace, if that is there; else empty."""
+
+
 class LetGo(NamedTuple):
     """What is left of a container of nerdctl whose record a killed run deleted."""
 
@@ -75,7 +86,11 @@ class ContainerFiles:
     docker: dict[bytes, ContainerFolder] = field(default_factory=dict)
     """Of Docker, by the container's id."""
     cri: dict[bytes, ContainerFolder] = field(default_factory=dict)
-    """Of Kubernetes, by the container's id."""
+    """Of Kubernetes, by the id of the container or the sandbox."""
+    pods: dict[bytes, Pod] = field(default_factory=dict)
+    """Of Kubernetes, by the id of the sandbox; only those whose records could be read."""
+    pod_of: dict[bytes, bytes] = field(default_factory=dict)
+    """Of Kubernetes, by the container's id: that of its sandbox."""
     nerdctl: dict[tuple[bytes, bytes], NerdctlFiles] = field(default_factory=dict)
     """Of nerdctl, by the container's namespace and id."""
     left: list[ContainerFolder] = field(default_factory=list)

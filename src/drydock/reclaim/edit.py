@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import zip_longest
+from typing import Final
 
 from bbolt_reader import BoltError, Database, Meta
 from bbolt_surgery import (
@@ -35,6 +36,7 @@ from drydock.model.plans import CACHE_RECORDS, Plan, SnapshotRecord
 from drydock.model.text import shown, unshown
 
 _CHUNK = 1 << 24
+_BUCKETS: Final = {Kind.IMAGE: b"images", Kind.CONTAINER: b"containers", Kind.SANDBOX: b"sandboxes"}
 _DELETED = b"cache.deleted"
 MARK = b'{"value":true}'
 """The value of the field that says that a cache record is deleted, as BuildKit writes it."""
@@ -416,8 +418,8 @@ def _record(ref: Ref) -> Deletion:
 def _path(ref: Ref) -> tuple[bytes, ...]:
     if ref.kind is Kind.SNAPSHOT:
         return (b"v1", ref.namespace, b"snapshots", *split_snapshot_key(ref.key))
-    if ref.kind in (Kind.IMAGE, Kind.CONTAINER):
-        return b"v1", ref.namespace, b"images" if ref.kind is Kind.IMAGE else b"containers", ref.key
+    if ref.kind in _BUCKETS:
+        return b"v1", ref.namespace, _BUCKETS[ref.kind], ref.key
     return (b"v1", ref.namespace, b"content", b"blob" if ref.kind is Kind.BLOB else b"ingests", ref.key)
 
 

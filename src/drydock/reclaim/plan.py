@@ -318,7 +318,7 @@ class _Planner:
     def _drop(self, ended: list[LeaseEnd]) -> dict[Ref, RecordDrop]:
         """The records that nothing reaches once the leases have ended."""
         blind = blind_spots(self._store)
-        records = {ref: each.drop.why for each in self._containers for ref in each.refs if ref.kind is Kind.CONTAINER}
+        records = {ref: each.drop.why for each in self._containers for ref in each.refs if ref.kind is not Kind.LEASE}
         refs = [*(lease.ref for lease in ended), *self._emptied, *self._images, *records]
         free = self._without(refs)
         given_up = {lease.ref for lease in ended if lease.kind is LeaseClass.UNKNOWN}

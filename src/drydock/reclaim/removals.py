@@ -41,7 +41,7 @@ _STORE_FILES: Final = (
     rb"|history_c8d\.db|containerd-[a-z0-9.-]+)"
 )
 _CONTAINER_FILES: Final = (
-    rb"(containers|io\.containerd\.grpc\.v1\.cri/containers)/[0-9a-f]{64}|tmp/drydock-container-[0-9]+(-[0-9]+)?"
+    rb"(containers|io\.containerd\.grpc\.v1\.cri/(containers|sandboxes))/[0-9a-f]{64}|tmp/drydock-container-[0-9]+(-[0-9]+)?"
     rb"|[0-9a-f]{8}/(containers|etchosts)/[A-Za-z0-9][A-Za-z0-9_.-]*/[0-9a-f]{64}"
     rb"|[0-9a-f]{8}/names/[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*"
 )

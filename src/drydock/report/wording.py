@@ -29,7 +29,9 @@ COLOURS: Final = {
 """The colour of each state, as rich names it."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_PLURALS = {"file or directory": "files and directories", "entry": "entries", "index": "indexes"}
+_PLURALS = {
+    "file or directory": "files and directories", "entry": "entries", "index": "indexes", "sandbox": "sandboxes",
+}  # fmt: skip
 # Digits, letters, digits: a word of a name may be as long, and stays whole.
 _LONG = re.compile(r"(?<![0-9a-z])(?=[a-z]*[0-9]+[a-z]+[0-9])([0-9a-z]{12})[0-9a-z]{12,}(?![0-9a-z])")
 

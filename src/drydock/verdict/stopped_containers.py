@@ -14,16 +14,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from drydock.model.container_drops import LastRun
+from drydock.model.container_drops import LastRun, Pod
 from drydock.model.drops import ALL_LOSSES, Drop, DropKind, LabelFilter, selects
 from drydock.model.names import RawPath, Ref, UnixNano, snapshot_ref, split_snapshot_key
 from drydock.model.objects import LayerObject, ObjectKind, Verdict
 from drydock.model.plans import ContainerDrop
-from drydock.model.records import Container
+from drydock.model.records import Container, Sandbox
 from drydock.model.roots import DockerContainer
 from drydock.model.store import Store
 from drydock.model.store_modes import StoreMode
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 from drydock.model.times import age, show_time
 from drydock.verdict.leases import is_dockers
 
@@ -33,6 +33,7 @@ _UP: Final = 10 * _MINUTE
 _SHORTEST_PREFIX: Final = 4
 _NAME, _STATE = b"nerdctl/name", b"nerdctl/state-dir"
 _CRI: Final = b"k8s.io"
+_SANDBOXER: Final = b"podsandbox"
 _DOCKER: Final = b"moby"
 _CRI_NAME, _CRI_POD, _CRI_KIND = (
     b"io.kubernetes.container.name",
@@ -171,7 +172,8 @@ class _Chooser:
         chosen = ContainerChoice()
         for container in self._store.owners.containers.values():
             self._choose_docker(container, chosen)
-        for record in self._store.metadata.containers:
+        # Sandboxes last: one goes only if no container of its pod stays.
+        for record in sorted(self._store.metadata.containers, key=_is_sandbox):
             if not is_dockers(record.namespace):
                 self._choose_record(record, chosen)
         return chosen
@@ -307,8 +309,8 @@ class _Chooser:
         called = shown(name or record.id)
         written = self._written.get((record.namespace, record.snapshot_key), 0)
         doubt = self._keeps(names)
-        if record.namespace == _CRI and record.labels.get(_CRI_KIND) == b"sandbox":
-            doubt = doubt or "it is the sandbox of a pod, whose network only crictl rmp frees"
+        if _is_sandbox(record):
+            doubt = doubt or self._keeps_pod(record, chosen)
         elif _NAME in record.labels or _STATE in record.labels:
             files = self._files.nerdctl.get((record.namespace, record.id))
             doubt = doubt or ("what nerdctl keeps of it could not be read" if files is None else files.doubt)
@@ -320,8 +322,42 @@ class _Chooser:
             chosen.staying.append((called, written, _would_be_lost(shown(record.id), written)))
         else:
             reason = f"chosen by --drop container={shown(word)}"
+            refs = [record.ref]
+            if _is_sandbox(record):
+                reason += _say_network(self._files.pods[record.id])
+                refs += self._pod_refs(record)
             drop = ContainerDrop(record.namespace, record.id, name, written, reason)
-            chosen.going.append(GoingContainer(drop, (record.ref,)))
+            chosen.going.append(GoingContainer(drop, tuple(refs)))
+
+    def _keeps_pod(self, sandbox: Container, chosen: ContainerChoice) -> str | None:
+        """Why a sandbox stays; None if it may go.
+
+        Source: containerd internal/cri/server/sandbox_remove.go RemovePodSandbox (v2.4), pkg/cri/server (v1.6).
+        """
+        if sandbox.id not in self._files.pods:
+            return "what the CRI plugin recorded of its pod could not be read"
+        if any(each.outside_v1 or each.sandboxer != _SANDBOXER for each in self._sandboxes(sandbox)):
+            return "another sandboxer than the CRI plugin's own may have its record"
+        going = {each.drop.id for each in chosen.going if each.drop.namespace == sandbox.namespace}
+        for each in self._store.metadata.containers:
+            if each.namespace != sandbox.namespace or each.labels.get(_CRI_KIND) != b"container" or each.id in going:
+                continue
+            pod = each.sandbox_id or self._files.pod_of.get(each.id)
+            if pod is None:
+                return f"it is not known which pod container {shown(each.id)} belongs to"
+            if pod == sandbox.id:
+                return f"it is the sandbox of a pod, whose container {shown(each.id)} stays"
+        return None
+
+    def _sandboxes(self, record: Container) -> Iterator[Sandbox]:
+        return (each for each in self._store.metadata.sandboxes if each[:2] == (record.namespace, record.id))
+
+    def _pod_refs(self, record: Container) -> Iterator[Ref]:
+        """The lease and the record of a sandbox, besides its container."""
+        yield from (each.ref for each in self._sandboxes(record))
+        for lease in self._store.metadata.leases:
+            if (lease.namespace, lease.id) == (record.namespace, record.id):
+                yield lease.ref
 
     def _is_parent(self, record: Container) -> bool:
         own = snapshot_ref(record.namespace, record.snapshotter, record.snapshot_key)
@@ -335,6 +371,21 @@ class _Chooser:
 
     def _accepts(self, names: Collection[bytes]) -> bool:
         return ALL_LOSSES in self._accepted or not set(names).isdisjoint(self._accepted)
+
+
+def _is_sandbox(record: Container) -> bool:
+    return record.namespace == _CRI and record.labels.get(_CRI_KIND) == b"sandbox"
+
+
+def _say_network(pod: Pod) -> str:
+    """What of a pod's network stays, and what frees it."""
+    if not pod.has_network:
+        return ""
+    frees = [f"rm {quoted_path(path)}" for path in pod.addresses]
+    frees += [f"ip netns delete {shown(pod.namespace)}"] if pod.namespace else []
+    if not pod.addresses:
+        frees.append("its CNI plugin, for an address that no file in /var/lib/cni/networks reserves")
+    return f"; its network stays reserved, freed by: {'; '.join(frees)}"
 
 
 def _record_names(record: Container) -> set[bytes]:

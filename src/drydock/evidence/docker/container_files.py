@@ -1,7 +1,7 @@
 """The folders of containers, read to drop some of them: what dockerd recorded of each last run, labels and sizes.
 
 Sources: moby container/container.go (``config.v2.json``, ``hostconfig.json``), container/state.go, v28.5;
-containerd internal/cri/server/helpers.go (``getContainerRootDir``), v2.4.
+containerd internal/cri/server/helpers.go (``getContainerRootDir``, ``getSandboxRootDir``), v2.4.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from drydock.model.names import RawPath, UnixNano, is_container_id
 from drydock.model.roots import Root
 from drydock.model.times import parse_time
 
-CRI: Final = b"io.containerd.grpc.v1.cri/containers"
-"""Where the CRI plugin keeps a folder for each container, relative to the containerd root."""
+CRI: Final = (b"io.containerd.grpc.v1.cri/containers", b"io.containerd.grpc.v1.cri/sandboxes")
+"""Where the CRI plugin keeps a folder for each container and each sandbox, relative to the containerd root."""
 LEFT: Final = re.compile(rb"drydock-container-[0-9]+(-[0-9]+)?\Z")
 """Names in dockerd's folder ``tmp`` of folders whose removal began (``drydock.reclaim.removals``)."""
 _LARGEST: Final = 8 << 20
@@ -52,7 +52,8 @@ def read_container_files(root: Root, measure: Measure) -> ContainerFiles:
         if data in root.layer_stores:
             found.left += (each for name, each in _folders(data, b"tmp", measure) if LEFT.match(name))
     if root.has_containerd:
-        found.cri = {name: each for name, each in _folders(root.path, CRI, measure) if is_container_id(name)}
+        for path in CRI:
+            found.cri.update((name, each) for name, each in _folders(root.path, path, measure) if is_container_id(name))
     return found
 
 
