@@ -6,10 +6,10 @@ Every command starts here, so that none of them forgets a lock, a refusal or the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.evidence.containerd.store import (
     Held,
@@ -21,14 +21,13 @@ from drydock.evidence.containerd.store import (
     locate_value,
     read_store,
 )
+from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
 from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS, PRUNING, DropKind
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.objects import Verdict
-from drydock.model.plans import DatabaseFingerprint, Plan
 from drydock.model.policies import Policy, SizeSource
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
@@ -36,10 +35,13 @@ from drydock.model.store import Store
 from drydock.model.text import shown
 from drydock.reclaim.engine_folders import refuse_engine_folders
 from drydock.reclaim.guard import check_clock, refuse_if_used
-from drydock.reclaim.plan import make_plan
 from drydock.reclaim.state_dir import unfinished_runs
 from drydock.verdict.clock import find_ahead
-from drydock.verdict.judge import Reach, judge
+
+if TYPE_CHECKING:
+    from drydock.model.objects import Verdict
+    from drydock.model.plans import DatabaseFingerprint, Plan
+    from drydock.verdict.judge import Reach
 
 
 class Judged(NamedTuple):
@@ -97,6 +99,8 @@ class Session:
             Refused: as for :func:`drydock.reclaim.plan.make_plan`.
             Usage: the same.
         """
+        from drydock.reclaim.plan import make_plan  # noqa: PLC0415 - meanwhile others measure
+
         plan = make_plan(self.verdict, self.reached, policy, fingerprints)
         if policy.compact:
             from drydock.reclaim.compaction import find_compactions  # noqa: PLC0415 - few plans compact databases
@@ -139,6 +143,8 @@ class Session:
 
     def _judgement(self) -> Judged:
         if self._judged is None:
+            from drydock.verdict.judge import judge  # noqa: PLC0415 - meanwhile others measure
+
             self._judged = Judged(*judge(self.store, self.now))
         return self._judged
 
@@ -238,17 +244,25 @@ def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterato
 
 
 @contextmanager
-def open_root(root: Root, access: Access) -> Iterator[Session]:
+def open_root(
+    root: Root, access: Access, ahead: WalkAhead | None = None, places: Collection[RawPath] = ()
+) -> Iterator[Session]:
     """Hold and read a root, and check the clock; its locks are held until the block ends.
 
     Before the first change ask :meth:`Session.refuse_if_used` once more: reading takes time, in which something may
     have started that takes no lock.
 
+    Args:
+        root: from :func:`find_roots` or :func:`find_root`.
+        access: how to enter it.
+        ahead: as for :func:`drydock.evidence.containerd.store.hold_store`.
+        places: the same.
+
     Raises:
         EvidenceUnreadable: as for :func:`hold_root`.
         Refused: as for :func:`hold_root`, or the clock is wrong.
     """
-    with _hold(root, access, reads=True) as held:
+    with _hold(root, access, ahead, places, reads=True) as held:
         store = _read(held, access)
         at = UnixNano(time.time_ns()) if access.now is None else access.now
         if access.timed:
@@ -259,7 +273,14 @@ def open_root(root: Root, access: Access) -> Iterator[Session]:
 
 
 @contextmanager
-def _hold(root: Root, access: Access, *, reads: bool) -> Iterator[Held]:
+def _hold(
+    root: Root,
+    access: Access,
+    ahead: WalkAhead | None = None,
+    places: Collection[RawPath] = (),
+    *,
+    reads: bool,
+) -> Iterator[Held]:
     if access.live:
         with copy_store(root, progress=access.progress) as held:
             yield held
@@ -269,7 +290,15 @@ def _hold(root: Root, access: Access, *, reads: bool) -> Iterator[Held]:
         refuse_if_used(root)
     measured = access.measure is SizeSource.DISK
     with (
-        hold_store(root, exclusive=access.exclusive, listed=reads, measured=measured, progress=access.progress) as held,
+        hold_store(
+            root,
+            exclusive=access.exclusive,
+            listed=reads,
+            measured=measured,
+            ahead=ahead,
+            places=places,
+            progress=access.progress,
+        ) as held,
         hold_data_roots(root) if access.exclusive or not root.has_containerd else nullcontext(),
     ):
         yield held

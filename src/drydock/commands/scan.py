@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.model.access import Access
 from drydock.model.leases import LeaseClass
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, is_within
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.scans import Scan
-from drydock.reclaim.plan import make_plan
 from drydock.session import Session, find_roots, open_root
-from drydock.verdict.store_choice import judge_stores
 
 if TYPE_CHECKING:
     from drydock.model.inventories import Inventory
@@ -50,31 +50,36 @@ def look(
     scans: list[Scan] = []
     sessions: list[Session] = []
     counted: dict[RawPath, Measure] = {}
-    for root in find_roots(where, access):
-        with open_root(root, access) as session:
-            made = session.scan()
-            sessions.append(session)
-            endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
-            pulls = _pulls(session) if endable or inventory else []
-            if endable:
-                made.pulls = pulls
-                _end_leases(session, made, endable)
-            if inventory:
-                made.inventory = _inventory(session, pulls, steps)
-            scans.append(made)
-            counted[root.path] = session.held.sizes
-    if scans:
-        from drydock.evidence.containerd.root_usage import measure_places  # noqa: PLC0415 - an empty host has no usage
+    top = None if where is None else RawPath(os.path.realpath(where))
+    with WalkAhead() as ahead:
+        for root in find_roots(where, access):
+            places = [root.path, *(each for each in root.docker if top is None or is_within(each, top))]
+            with open_root(root, access, ahead, places) as session:
+                made = session.scan()
+                sessions.append(session)
+                endable = {holding.kind for holding in session.verdict.leases if not holding.kind.is_owned}
+                pulls = _pulls(session) if endable or inventory else []
+                if endable:
+                    made.pulls = pulls
+                    _end_leases(session, made, endable)
+                if inventory:
+                    made.inventory = _inventory(session, pulls, steps)
+                scans.append(made)
+                counted[root.path] = session.held.sizes
+        if scans:
+            from drydock.evidence.containerd.root_usage import measure_places  # noqa: PLC0415 - an empty host has none
 
-        _choose_stores(scans)
-        places = measure_places([made.verdict for made in scans], counted, where, access.progress)
-        for made in scans:
-            made.places = places.get(made.verdict.store.root.path, [])
+            _choose_stores(scans)
+            found = measure_places([made.verdict for made in scans], counted, where, access.progress, ahead)
+            for made in scans:
+                made.places = found.get(made.verdict.store.root.path, [])
     return list(zip(scans, sessions, strict=True))
 
 
 def _choose_stores(scans: list[Scan]) -> None:
     """Say once of each data root which store its dockerd uses."""
+    from drydock.verdict.store_choice import judge_stores  # noqa: PLC0415 - meanwhile others measure
+
     seen: set[RawPath] = set()
     for made in scans:
         made.stores = [each for each in judge_stores(made.verdict) if each.data not in seen]
@@ -103,6 +108,8 @@ def _pulls(session: Session) -> list[Pull]:
 
 def _end_leases(session: Session, made: Scan, kinds: set[LeaseClass]) -> None:
     """Note what ending the leases of each class frees, by the plan that ends them, not by what the leases hold."""
+    from drydock.reclaim.plan import make_plan  # noqa: PLC0415 - most scans end no lease
+
     freed = made.plan.bytes
     for kind, policy in ((LeaseClass.TEMPORARY, EndLeases.TEMPORARY), (LeaseClass.OWNERLESS, EndLeases.OWNERLESS)):
         if kind in kinds:

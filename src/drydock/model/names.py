@@ -74,6 +74,11 @@ class Ref(NamedTuple):
     key: bytes
 
 
+def is_within(path: bytes, top: bytes) -> bool:
+    """Whether an absolute path is another, or lies below it."""
+    return (path + b"/").startswith(top.rstrip(b"/") + b"/")
+
+
 def is_digest(name: bytes) -> bool:
     """Whether ``name`` is a digest of an algorithm containerd's content store accepts (go-digest: sha256, 384, 512)."""
     return DIGEST.match(name) is not None

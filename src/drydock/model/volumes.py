@@ -1,8 +1,12 @@
 """Docker's volumes in a data root."""
 
-from typing import NamedTuple
+import re
+from typing import Final, NamedTuple
 
 from drydock.model.names import RawPath, UnixNano
+
+BUILDER_VOLUME: Final = re.compile(rb"buildx_buildkit_(.+)_state", re.DOTALL)
+"""The volume of a buildx builder, with the name of its node (buildx driver/docker-container/driver.go, v0.20)."""
 
 
 class VolumeUser(NamedTuple):

@@ -17,7 +17,7 @@ from drydock.evidence.files.regular import identity
 from drydock.evidence.host.filesystem import is_folder
 from drydock.evidence.host.layout import find_layout
 from drydock.model.errors import Refused
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, is_within
 from drydock.model.roots import Root
 from drydock.model.text import shown
 
@@ -87,11 +87,11 @@ def _by_mount(way: list[RawPath], root: Root) -> str | None:
         return None
     device, inside = here[0], os.path.normpath(here[1] + b"/" + way[0][len(there) :])
     for path in _owned(root):
-        if (part := place(path, mounts)) is not None and part[0] == device and _is_below(inside, part[1]):
+        if (part := place(path, mounts)) is not None and part[0] == device and is_within(inside, part[1]):
             return _in(path, root)
     for path in root.docker:
         part = place(path, mounts)
-        if part is not None and part[0] == device and _is_below(inside, part[1]):
+        if part is not None and part[0] == device and is_within(inside, part[1]):
             name = os.path.relpath(inside, part[1]).partition(b"/")[0]
             if name == b"." or _is_owned(name):
                 return _in(RawPath(os.path.normpath(os.path.join(path, name))), root)
@@ -130,10 +130,6 @@ def _is_owned(name: bytes) -> bool:
 
 def _looks_like_data_root(path: bytes) -> bool:
     return sum(is_folder(os.path.join(path, name)) for name in _SIGNS) >= _ENOUGH
-
-
-def _is_below(path: bytes, top: bytes) -> bool:
-    return (path + b"/").startswith(top.rstrip(b"/") + b"/")
 
 
 def _in(path: RawPath, root: Root) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections import Counter
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.documents import run
 
 import drydock
 from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.walk_pool import WalkPool
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.names import RawPath
 from drydock.model.objects import ObjectKind
@@ -199,6 +201,36 @@ def test_directories_of_snapshots_are_walked_once(unpacked, monkeypatch):
     snapshots = {key: times for key, times in walked.items() if key[0].endswith("/snapshots")}
     assert len(snapshots) > 3
     assert set(snapshots.values()) == {1}
+
+
+def test_one_pool_measures_a_whole_data_root(unpacked_anew, monkeypatch):
+    """Snapshots, volumes and the rest: nothing waits for what one process has of a part; entries are as without it."""
+    taken = capture(DOCKER)
+    host = unpacked_anew(taken)
+    volumes = host / taken.docker / "volumes"
+    for number in range(20):
+        for deep in range(6):
+            (volumes / f"{number}/_data/{deep}/{deep}").mkdir(parents=True)
+            (volumes / f"{number}/_data/{deep}/{deep}/file").write_bytes(b"x" * 5000 * number)
+    (volumes / "buildx_buildkit_one0_state/_data/runc-overlayfs").mkdir(parents=True)
+    (volumes / "link").symlink_to("/usr")
+    os.link(volumes / "7/_data/3/3/file", volumes / "8/_data/again")
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # tests before it may have left some
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    expected = [place.entries for place in places(host)]
+    pools = []
+    start = WalkPool.__init__
+
+    def count(self, shares):
+        start(self, shares)
+        pools.extend([self] if self.is_at_work else [])
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(WalkPool, "__init__", count)
+    (place,) = places(host)
+    assert [place.entries] == expected
+    assert sum(entry.bytes for entry in place.entries) == du(host / taken.docker)
+    assert len(pools) == 1
 
 
 def test_a_data_root_of_a_system_containerd_is_a_place(unpacked_anew):

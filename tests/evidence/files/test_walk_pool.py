@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
+import time
 
 import pytest
 
 from drydock.evidence.files import walk_pool
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.sizes import Measure
-from drydock.evidence.files.walk_pool import measure_folders
+from drydock.evidence.files.walk_pool import WalkAhead, measure_folders
 
 MANY = 40
 
@@ -62,7 +64,13 @@ def test_as_one_process_finds_it(layers, monkeypatch):
     """Each inode counts once, in the first folder that has it, whoever measured which; the worker did some of it."""
     shares = []
     read = walk_pool._Worker.results
-    monkeypatch.setattr(walk_pool._Worker, "results", lambda self: (shares.append(read(self)), shares[-1])[1])
+
+    def results(self):
+        found = list(read(self))
+        shares.extend(found)
+        return found
+
+    monkeypatch.setattr(walk_pool._Worker, "results", results)
     drawn = walk_pool._drawn
 
     def slow(tickets, count):
@@ -72,7 +80,7 @@ def test_as_one_process_finds_it(layers, monkeypatch):
 
     monkeypatch.setattr(walk_pool, "_drawn", slow)
     assert measured(layers) == alone(layers)
-    assert 0 < len(shares[0]) < MANY
+    assert 0 < len(shares) < MANY
 
 
 def test_a_worker_that_dies(layers, monkeypatch):
@@ -138,6 +146,102 @@ def test_a_folder_that_is_gone(layers):
     """Is an error, as it is for one process."""
     with folder(os.fsencode(layers)) as parent, pytest.raises(FileNotFoundError):
         list(measure_folders(Measure(), [b"%02d" % number for number in range(MANY + 1)], parent))
+
+
+def test_what_is_measured_ahead(layers):
+    """Each is given once, to the reader of its folder; a reader that comes first has to wait for its folders only."""
+    (layers / "other").mkdir()
+    for number in range(MANY):
+        (layers / f"other/{number}/deep/down").mkdir(parents=True)
+        (layers / f"other/{number}/deep/down/file").write_bytes(b"x" * 5000 * number)
+    os.link(layers / "00/fs/own", layers / "other/7/deep/down/again")
+    names = [b"%02d" % number for number in range(MANY)]
+    told = []
+    with folder(os.fsencode(layers)) as parent, folder(os.fsencode(layers), b"other") as other, WalkAhead() as ahead:
+        below = sorted(os.listdir(b"%b/other" % os.fsencode(layers)))
+        ahead.add(names, parent)
+        ahead.add([*below, b"gone"], other, split=True)
+        ahead.add(names, parent)
+        ahead.start()
+        measure = Measure()
+        first = ahead.measured(names, parent, measure, told.append)
+        usages = [measure.add(first[name]) for name in names]
+        assert (list(first), sum(told)) == (names, MANY)
+        assert ahead.measured(names, parent, measure) == {}
+        assert [(each.allocated, each.entries, each.skipped) for each in usages] == alone(layers)[:MANY]
+        assert all(each.all is not None and each.upper is not None for each in usages)
+        rest = ahead.measured(below, other, measure)
+        whole = Measure([measure])
+        for name in below:
+            expected = whole.folder(name, other)
+            found = measure.add(rest[name])
+            assert (found.allocated, found.entries) == (expected.allocated, expected.entries)
+        assert ahead.take(below, other) == {}
+        ahead.add([b"other"], parent)
+        ahead.start()
+        assert ahead.take([b"other"], parent) == {}, "one folder is not worth a process"
+
+
+def test_nothing_is_given_once_it_is_closed(layers):
+    """Its descriptors may be others by then; and nothing stays open."""
+    before = set(os.listdir("/proc/self/fd"))
+    with folder(os.fsencode(layers)) as parent:
+        with WalkAhead() as ahead:
+            ahead.add(os.listdir(os.fsencode(layers)), parent)
+            ahead.start()
+        assert ahead.take(os.listdir(os.fsencode(layers)), parent) == {}
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_ahead_with_a_worker_that_dies(layers, monkeypatch):
+    """What it did not tell is measured here, also the parts of a folder that several workers were to share."""
+    starter = os.getpid()
+    go_on = Measure.go_on
+
+    def die(self, share):
+        if os.getpid() != starter:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return go_on(self, share)
+
+    expected = alone(layers)
+    monkeypatch.setattr(Measure, "go_on", die)
+    for split in (False, True):
+        names, measure = sorted(os.listdir(os.fsencode(layers))), Measure()
+        for number in range(9):
+            (layers / f"00/fs/{number}/{number}").mkdir(parents=True, exist_ok=True)
+        with folder(os.fsencode(layers)) as parent, WalkAhead() as ahead:
+            ahead.add(names, parent, split=split)
+            ahead.start()
+            found = ahead.measured(names, parent, Measure())
+            usages = [measure.add(found[name]) for name in names]
+            assert [each.allocated for each in usages[1:]] == [allocated for allocated, *_ in expected[1:]]
+            assert usages[0].entries == expected[0][1] + 18
+
+
+def test_a_worker_holds_no_lock(layers, tmp_path, monkeypatch):
+    """A walk may go on when the store was read; its engine must be able to start then."""
+    starter = os.getpid()
+    monkeypatch.setattr(Measure, "walk", lambda *_: signal.pause() if os.getpid() != starter else None)
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder(os.fsencode(layers)) as parent, WalkAhead() as ahead:
+        ahead.add(sorted(os.listdir(os.fsencode(layers))), parent)
+        ahead.start()
+        os.close(lock)
+        end = time.monotonic() + 10
+        while not can_lock(tmp_path / "lock"):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def can_lock(path):
+    """Whether nobody has a lock on a file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_every_folder_is_told_once(layers):

@@ -19,6 +19,7 @@ from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.docker.layer_store import YOUNG, has_layer_store, measure_directories, read_layer_store
 from drydock.evidence.docker.plugins import read_plugins
 from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.model import messages
 from drydock.model.errors import DrydockError, Refused
 from drydock.model.findings import Place
@@ -50,6 +51,7 @@ def read_layer_stores(
     recorded: bool,
     live: bool = False,
     progress: Progress | None = None,
+    ahead: WalkAhead | None = None,
 ) -> list[LayerStore]:
     """Read the classic layer stores that are judged with a root; a data root without one has none.
 
@@ -60,6 +62,7 @@ def read_layer_stores(
         recorded: take the size of a directory from its record, where it has one, instead of measuring it.
         live: dockerd may be at work: take no lock.
         progress: told how many directories are done.
+        ahead: has directories that are measured already.
 
     Raises:
         Refused: an engine has a lock on a database of BuildKit.
@@ -74,7 +77,7 @@ def read_layer_stores(
         _read_builds(store, live=live)
         if live:
             _leave_young(store)
-        measure_directories(store, measure, recorded=recorded, live=live, progress=progress)
+        measure_directories(store, measure, recorded=recorded, live=live, progress=progress, ahead=ahead)
         found.append(store)
     return found
 

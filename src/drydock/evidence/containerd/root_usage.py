@@ -16,10 +16,11 @@ from drydock.evidence.files.directory import folder
 from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.usage_meter import UsageMeter
+from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.model.data import Backend, LayoutKind
 from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageEntry
 from drydock.model.disk_usage import UsageCategory as Category
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, is_within
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.policies import SizeSource
 from drydock.model.progress import Progress
@@ -50,6 +51,7 @@ def measure_places(
     counted: Mapping[RawPath, Measure],
     where: RawPath | None = None,
     progress: Progress | None = None,
+    ahead: WalkAhead | None = None,
 ) -> dict[RawPath, list[PlaceUsage]]:
     """The usage of each place that the scanned roots belong to.
 
@@ -61,6 +63,7 @@ def measure_places(
         counted: by path of a root, what has counted the inodes with several links while its store was read.
         where: what was scanned: a data root outside it is no place; None for this host.
         progress: told how many folders are measured.
+        ahead: has folders that are measured already.
 
     Returns:
         The places by the path of the first root that each belongs to.
@@ -70,14 +73,14 @@ def measure_places(
     for verdict in verdicts:
         root = verdict.store.root
         builders = root.buildkit if root.layout.worker else ()
-        wider = [each for each in (*root.docker, *builders) if top is None or each == top or _is_below(each, top)]
+        wider = [each for each in (*root.docker, *builders) if top is None or is_within(each, top)]
         for place in wider if builders and wider else (*wider, root.path):
             firsts.setdefault(place, verdict)
     mounts = {place: _mount(place) for place in firsts}
     found: dict[RawPath, list[PlaceUsage]] = {}
     hosts: set[RawPath] = set()
     for place, verdict in firsts.items():
-        if any(_is_below(place, other) and mounts[place] == mounts[other] for other in firsts):
+        if any(place != other and is_within(place, other) and mounts[place] == mounts[other] for other in firsts):
             continue
         remapped = [each for each in firsts if os.path.dirname(each) == place and mounts[each] == mounts[place]]
         stores = [
@@ -89,7 +92,7 @@ def measure_places(
         measure = None
         if verdict.store.measured is SizeSource.DISK:
             measure = Measure(counted[each.store.root.path] for each in stores)
-        with UsageMeter(measure, live=verdict.store.live, progress=progress) as meter:
+        with UsageMeter(measure, live=verdict.store.live, progress=progress, ahead=ahead) as meter:
             usage = _measure_place(place, stores or [verdict], remapped, meter)
         found.setdefault(verdict.store.root.path, []).append(usage)
     for verdict in verdicts:
@@ -107,7 +110,7 @@ def _beside(
     """The folders of a host that lie beside the engines' roots."""
     for name, category in _BESIDE.items():
         path = RawPath(os.path.join(host, name.lstrip(b"/")))
-        if not os.path.lexists(path) or any(each == path or _is_below(path, each) for each in places):
+        if not os.path.lexists(path) or any(is_within(path, each) for each in places):
             continue
         measure = Measure() if verdict.store.measured is SizeSource.DISK else None
         file_system = None
@@ -124,10 +127,6 @@ def _beside(
 def _managed(data: Iterable[RawPath]) -> list[RawPath]:
     """Where the containerd that a dockerd starts has its root, in each of these data roots."""
     return [RawPath(each + part) for each in data for part in (b"/containerd", b"/containerd/daemon")]
-
-
-def _is_below(path: RawPath, other: RawPath) -> bool:
-    return path != other and path.startswith(other.rstrip(b"/") + b"/")
 
 
 def _mount(place: RawPath) -> int | None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
 
 from bbolt_reader import Database
 from drydock.evidence.containerd.restore_detection import note_older_rows
 from drydock.evidence.containerd.rows import DATABASE, read_rows
 from drydock.evidence.files.directory import fingerprint, folder, names
-from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure, Share
-from drydock.evidence.files.walk_pool import WalkPool, measure_folders
+from drydock.evidence.files.sizes import BLOCK, PAGE, DiskUsage, Measure
+from drydock.evidence.files.walk_pool import WalkAhead, measure_folders
 from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Place
@@ -56,7 +55,7 @@ def read_backend(
     recorded: bool,
     progress: Progress | None = None,
     live: bool = False,
-    pool: WalkPool | None = None,
+    ahead: WalkAhead | None = None,
     at: RootLayout = CONTAINERD_LAYOUT,
 ) -> Backend:
     """Read one snapshotter of a root.
@@ -69,7 +68,7 @@ def read_backend(
         recorded: take the size of a committed snapshot from its row instead of measuring it.
         progress: told how many directories are done.
         live: an engine may be at work: a directory that it removes meanwhile counts as missing.
-        pool: workers that measure the directories already, from :func:`start_pools`.
+        ahead: has directories that are measured already.
         at: where the root has its snapshotters.
     """
     backend = Backend(snapshotter, at.snapshotter(snapshotter), layout(snapshotter))
@@ -83,7 +82,9 @@ def read_backend(
         try:
             with folder(root, backend.path, part) as descriptor:
                 there = True
-                _entries(backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, pool=pool)
+                _entries(
+                    backend, part, descriptor, measure, recorded=recorded, progress=progress, live=live, ahead=ahead
+                )
         except OSError as error:
             # A folder that is missing is empty; one that goes while it is read is not known.
             if there or not isinstance(error, FileNotFoundError):
@@ -96,26 +97,6 @@ def read_backend(
     return backend
 
 
-@contextmanager
-def start_pools(
-    root: RawPath, snapshotters: Iterable[bytes], at: RootLayout = CONTAINERD_LAYOUT
-) -> Iterator[dict[bytes, WalkPool]]:
-    """Start to measure the directories of every snapshotter, while other things are read in the context.
-
-    A folder that cannot be opened is left to :func:`read_backend`, which reports it.
-    """
-    pools: dict[bytes, WalkPool] = {}
-    with ExitStack() as stack:
-        for snapshotter in snapshotters:
-            if layout(snapshotter) is not LayoutKind.FOREIGN:
-                with suppress(OSError):
-                    descriptor = stack.enter_context(folder(root, at.snapshotter(snapshotter), SNAPSHOTS))
-                    pools[snapshotter] = stack.enter_context(
-                        WalkPool([Share(name, descriptor) for name in names(descriptor)])
-                    )
-        yield pools
-
-
 def _entries(
     backend: Backend,
     part: bytes,
@@ -125,7 +106,7 @@ def _entries(
     recorded: bool,
     progress: Progress | None,
     live: bool,
-    pool: WalkPool | None,
+    ahead: WalkAhead | None,
 ) -> None:
     committed = {row.id for row in backend.rows.values() if row.kind is RowKind.COMMITTED and row.size is not None}
     layers: set[int] = set()
@@ -139,7 +120,8 @@ def _entries(
     # Beside an engine one process measures: that is kinder to the host, and a directory may be gone at its turn.
     usages: Iterator[DiskUsage] = iter(())
     if wanted and not live:
-        usages = measure_folders(measure, wanted, descriptor, step, pool)
+        done = {} if ahead is None else ahead.measured(wanted, descriptor, measure, step)
+        usages = measure_folders(measure, wanted, descriptor, step, done)
     for name in listed:
         usage = None
         try:

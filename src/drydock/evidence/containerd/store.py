@@ -6,7 +6,7 @@ That is meta.db, every snapshotter, the content store, and the owners of leases.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -14,15 +14,16 @@ from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.containerd.content import BlobListing, read_content
 from drydock.evidence.containerd.database_findings import database_findings
+from drydock.evidence.containerd.early_walk import start_walk
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older_metadata
 from drydock.evidence.containerd.rows import DATABASE
-from drydock.evidence.containerd.snapshots import read_backend, start_pools
+from drydock.evidence.containerd.snapshots import read_backend
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
 from drydock.evidence.files.libc import libc
 from drydock.evidence.files.sizes import Measure
-from drydock.evidence.files.walk_pool import WalkPool
+from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.evidence.files.worker import can_start
 from drydock.evidence.host.locks import hold, refuse_locked
 from drydock.model import messages
@@ -83,8 +84,8 @@ class Held:
     findings: list[Finding] = field(default_factory=list)
     live: bool = False
     """Whether these are copies, because an engine may be at work: nothing is removed on the strength of them."""
-    pools: dict[bytes, WalkPool] = field(default_factory=dict)
-    """The workers that measure the directories of snapshotters meanwhile."""
+    ahead: WalkAhead | None = None
+    """What workers measure meanwhile; None if nothing is measured, or one process is to do it."""
     listing: BlobListing | None = None
     """The worker that lists the blobs meanwhile; None if there are few, or none can be started."""
     sizes: Measure = field(default_factory=Measure)
@@ -104,7 +105,14 @@ class Held:
 
 @contextmanager
 def hold_store(
-    root: Root, *, exclusive: bool, listed: bool = False, measured: bool = False, progress: Progress | None = None
+    root: Root,
+    *,
+    exclusive: bool,
+    listed: bool = False,
+    measured: bool = False,
+    ahead: WalkAhead | None = None,
+    places: Collection[RawPath] = (),
+    progress: Progress | None = None,
 ) -> Iterator[Held]:
     """Lock every database of a root, as bbolt does, as long as the context lasts.
 
@@ -112,7 +120,9 @@ def hold_store(
         root: the root to hold.
         exclusive: keep readers out too, for changing the store.
         listed: begin at once to list the blobs, if there are many.
-        measured: begin at once to measure every directory of a snapshot.
+        measured: begin at once to measure every directory of a snapshot or a classic layer.
+        ahead: measures them, and may go on when the context has ended; None for one that ends with it.
+        places: data roots and containerd roots of which everything else is measured ahead, too.
         progress: told how far the databases are checked.
 
     Raises:
@@ -131,7 +141,8 @@ def hold_store(
 
         held = _collect(Held(root, None, {}), lock)
         if measured:
-            held.pools = stack.enter_context(start_pools(root.path, held.backends, root.layout))
+            held.ahead = stack.enter_context(WalkAhead()) if ahead is None else ahead
+            start_walk(held.ahead, root, held.backends, places)
         if listed and held.metadata is not None and held.metadata.allocated >= _LARGE and can_start():
             with suppress(OSError):  # read_store lists them then
                 held.listing = BlobListing(root.path, root.layout)
@@ -262,7 +273,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             recorded=measure is SizeSource.RECORDED,
             progress=progress,
             live=held.live,
-            pool=held.pools.get(snapshotter),
+            ahead=held.ahead,
             at=held.root.layout,
         )
         if snapshotter in elsewhere:
@@ -290,6 +301,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
             recorded=measure is SizeSource.RECORDED,
             live=held.live,
             progress=progress,
+            ahead=held.ahead,
         )
     if not held.live:  # beside an engine, numbers were given out since meta.db was copied
         store.findings += note_older_metadata(store)

@@ -3,8 +3,7 @@
 Sources: moby daemon/daemon.go (the folders of the root), volume/local/local.go (``volumes/<name>``),
 daemon/logger/jsonfilelog and daemon/logger/local (names of logs), image/fs.go and layer/filestore.go
 (``image/<driver>``), daemon/graphdriver/overlay2/overlay.go, builder/builder-next/controller.go,
-plugin/manager.go, v28. A buildx builder's volume is called ``buildx_buildkit_<node>_state`` (buildx
-driver/docker-container/driver.go, v0.20).
+plugin/manager.go, v28.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.layer_store import OVERLAY2, LayerStore
 from drydock.model.names import RawPath, is_container_id
+from drydock.model.volumes import BUILDER_VOLUME
 
 MeasureContainerd: TypeAlias = Callable[[RawPath, int], None]
 """Adds the entries of a containerd root, from its absolute path and an open descriptor of it."""
@@ -67,7 +67,6 @@ _BUILDKIT_PART: Final = re.compile(
 _BUILD_HISTORY: Final = re.compile(rb"history(_c8d)?\.db(\.bak)?")
 _BUILD_CONTENT: Final = b"content"
 _BUILD_DIRECTORY: Final = re.compile(rb"[0-9a-z]{25}")
-_BUILDER_VOLUME: Final = re.compile(rb"buildx_buildkit_(.+)_state", re.DOTALL)
 _VOLUME_FILES: Final = frozenset((b"metadata.db", b"backingFsBlockDev"))
 _CONFIGURATION: Final = frozenset(
     (b"config.v2.json", b"hostconfig.json", b"hostname", b"hosts", b"resolv.conf", b"resolv.conf.hash")
@@ -253,7 +252,7 @@ class _DataRootReader:
                     whole.append((each, Category.UNKNOWN, *entry))
                 elif each in self._records.anonymous or is_container_id(each):  # 64 hex digits too
                     whole.append((each, Category.ANONYMOUS_VOLUMES, *entry))
-                elif meter.measures and self._builder is not None and (found := _BUILDER_VOLUME.fullmatch(each)):
+                elif meter.measures and self._builder is not None and (found := BUILDER_VOLUME.fullmatch(each)):
                     self._builder_volume(each, entry[0], inner, found[1], self._builder)
                 else:
                     whole.append((each, Category.NAMED_VOLUMES, *entry))

@@ -20,7 +20,7 @@ from drydock.evidence.docker.record_folder import BLOCK, SHORT, RecordFolder, di
 from drydock.evidence.files.directory import fingerprint, folder, names
 from drydock.evidence.files.regular import read_regular
 from drydock.evidence.files.sizes import DiskUsage, Measure
-from drydock.evidence.files.walk_pool import measure_folders
+from drydock.evidence.files.walk_pool import WalkAhead, measure_folders
 from drydock.model import messages
 from drydock.model.findings import Place
 from drydock.model.layer_store import (
@@ -94,7 +94,13 @@ def read_layer_store(
 
 
 def measure_directories(
-    store: LayerStore, measure: Measure, *, recorded: bool, live: bool = False, progress: Progress | None = None
+    store: LayerStore,
+    measure: Measure,
+    *,
+    recorded: bool,
+    live: bool = False,
+    progress: Progress | None = None,
+    ahead: WalkAhead | None = None,
 ) -> None:
     """Measure the directories of a store that was read.
 
@@ -104,6 +110,7 @@ def measure_directories(
         recorded: leave out directories of which layerdb or BuildKit has a size, and those that dockerd did not make.
         live: dockerd may be at work: one process measures, and what goes meanwhile is left out.
         progress: told how many directories are done.
+        ahead: has directories that are measured already.
     """
     sized = store.recorded_sizes() if recorded else {}
     wanted = [
@@ -114,7 +121,10 @@ def measure_directories(
     step = counter(progress, "layer directories", len(wanted))
     try:
         with folder(store.data, OVERLAY2) as descriptor:
-            usages: Iterator[DiskUsage] = iter(()) if live else measure_folders(measure, wanted, descriptor, step)
+            usages: Iterator[DiskUsage] = iter(())
+            if not live:
+                known = {} if ahead is None else ahead.measured(wanted, descriptor, measure, step)
+                usages = measure_folders(measure, wanted, descriptor, step, known)
             for name in wanted:
                 try:
                     usage = measure.folder(name, descriptor) if live else next(usages)

@@ -12,14 +12,12 @@ from typing import NamedTuple
 from drydock.evidence.files.directory import names
 from drydock.evidence.files.openat2 import open_directory
 from drydock.evidence.files.sizes import BLOCK, DiskUsage, Measure, Share
-from drydock.evidence.files.walk_pool import WalkPool
+from drydock.evidence.files.walk_pool import FEW, AheadPart, WalkAhead, WalkPool, finish_parts
 from drydock.model.disk_usage import UsageCategory, UsageEntry
 from drydock.model.names import RawPath
 from drydock.model.progress import Progress, counter
 
 _MOUNT = "a mount, which is not entered"
-_FEW = 4
-"""Folders of a part that are walked at once; the rest is left to all cores together."""
 _HELD = 64
 """Open folders that wait for their rest to be walked."""
 _WAITING = 10_000
@@ -32,8 +30,8 @@ class _Counted(NamedTuple):
     category: UsageCategory
     path: RawPath
     name: bytes
-    usage: DiskUsage | int | None
-    """What was walked, or the bytes; None if they were not measured."""
+    usage: DiskUsage | AheadPart | int | None
+    """What was walked, or is walked ahead, or the bytes; None if they were not measured."""
     note: str
     rest: list[int]
     """The shares that belong to it."""
@@ -49,10 +47,19 @@ class UsageMeter:
         measure: counts an inode with several links once; None if nothing is to be measured.
         live: an engine may be at work: one process measures, which is kinder to the host.
         progress: told how many folders are measured.
+        ahead: has folders that are measured already.
     """
 
-    def __init__(self, measure: Measure | None, *, live: bool = False, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        measure: Measure | None,
+        *,
+        live: bool = False,
+        progress: Progress | None = None,
+        ahead: WalkAhead | None = None,
+    ) -> None:
         self._measure = measure
+        self._ahead = WalkAhead() if ahead is None else ahead
         self._live = live
         self._progress = progress
         self._found: dict[tuple[UsageCategory, bytes, RawPath], UsageEntry] = {}
@@ -155,13 +162,18 @@ class UsageMeter:
             parent: descriptor of the folder.
         """
         held = -1
+        parts = list(parts)
+        ahead = self._ahead.take((part for part, *_ in parts), parent)
         step = counter(self._progress, "entries measured") if self._live else None
         for part, category, path, name in parts:
             if self._measure is None:
                 self.add(category, path, name)
                 continue
+            if part in ahead:
+                self._counted.append(_Counted(category, path, name, ahead[part], _link_note_of(part, parent), []))
+                continue
             try:
-                usage, left = self._measure.begin(part, parent, None if self._live else _FEW)
+                usage, left = self._measure.begin(part, parent, None if self._live else FEW)
             except FileNotFoundError:  # it went meanwhile
                 continue
             except OSError as error:
@@ -183,20 +195,28 @@ class UsageMeter:
         """Walk what was left, and add everything to its entries."""
         known: dict[int, DiskUsage] = {}
         shares, measure = self._shares, self._measure
-        if shares and measure is not None:
-            step = counter(self._progress, "folders measured", len(shares))
+        ahead = [each.usage for each in self._counted if isinstance(each.usage, AheadPart)]
+        usages: Iterator[DiskUsage | OSError] = iter(())
+        if (shares or ahead) and measure is not None:
+            total = len(shares) + sum(len(part.numbers) for part in ahead)
+            step = counter(self._progress, "folders measured", total)
             with WalkPool(shares) as pool:
-                known = pool.finish_all(measure, step)
+                usages = iter(finish_parts(ahead, measure, step))
+                known = pool.finish(measure, progress=step)
             for number, share in enumerate(shares):
                 if number not in known:
                     known[number] = measure.go_on(share)
                     if step is not None:
                         step(1)
-        for category, path, name, usage, note, rest in self._counted:
+        for category, path, name, counted, note, rest in self._counted:
+            usage = next(usages) if isinstance(counted, AheadPart) else counted
             if isinstance(usage, DiskUsage) and measure is not None:
                 for number in rest:
                     usage.include(known[number])
                 self._enter(category, path, name, *_result(measure.add(usage), note))
+            elif isinstance(usage, OSError):
+                if not isinstance(usage, FileNotFoundError):  # else it went meanwhile
+                    self._enter(category, path, name, None, _problem(usage))
             elif not isinstance(usage, DiskUsage):
                 self._enter(category, path, name, usage, note)
         self._counted.clear()

@@ -1,7 +1,7 @@
 """Work in a child process, beside this one.
 
-Most of the work here is Python code, so threads would take turns. A worker is a fork of this process and holds its
-locks, so it does not outlive it.
+Most of the work here is Python code, so threads would take turns. A worker is a fork of this process and does not
+outlive it. It holds this process's locks as long as it has their descriptors.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import marshal
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from drydock.evidence.files.libc import libc
 
+_LENGTH = 8
+"""Bytes of the length in front of each result."""
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 Write = Callable[[Any], None]
@@ -32,17 +34,19 @@ def can_start() -> bool:
 class Worker:
     """A child process, and the file it writes its results to."""
 
-    def __init__(self, work: Callable[[Write], None]) -> None:
+    def __init__(self, work: Callable[[Write], None], needed: Collection[int] | None = None) -> None:
         """Start it.
 
         Args:
             work: what it does. An exception ends the worker, and what it has written so far counts.
+            needed: the descriptors that it needs; it closes all others. None: it keeps all.
 
         Raises:
             OSError: there is no process or no memory for it.
         """
         prctl = libc().prctl
         self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
+        self._told = 0
         starter = os.getpid()
         try:
             self._pid = os.fork()
@@ -50,29 +54,44 @@ class Worker:
             os.close(self._results)
             raise
         if not self._pid:
-            _work(work, self._results, partial(_end_with, starter, prctl))
+            _work(work, self._results, needed, partial(_end_with, starter, prctl))
 
     def read(self) -> Iterator[Any]:
         """Each result. Waits until the worker has ended, in whatever way."""
-        self._wait()
-        os.lseek(self._results, 0, os.SEEK_SET)
-        with open(self._results, "rb", closefd=False) as file, suppress(EOFError):
-            while True:  # the last of them may be cut short
-                yield marshal.load(file)  # noqa: S302 - of a fork of this process
+        self.wait()
+        for result, _ in self._results_from(0):
+            yield result
+
+    def news(self) -> Iterator[Any]:
+        """Each result that came since this was last asked for, without waiting."""
+        for result, end in self._results_from(self._told):
+            self._told = end
+            yield result
+
+    def wait(self) -> None:
+        """Wait until the worker has ended, in whatever way."""
+        if self._pid:
+            with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
+                os.waitpid(self._pid, 0)
+            self._pid = 0
 
     def close(self) -> None:
         """End the worker if it still runs."""
         if self._pid:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
-            self._wait()
+            self.wait()
         os.close(self._results)
 
-    def _wait(self) -> None:
-        if self._pid:
-            with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
-                os.waitpid(self._pid, 0)
-            self._pid = 0
+    def _results_from(self, start: int) -> Iterator[tuple[Any, int]]:
+        """Each result from there on, with the place of the next one. The worker shares the position in the file."""
+        while len(head := os.pread(self._results, _LENGTH, start)) == _LENGTH:
+            length = int.from_bytes(head, "little")
+            data = os.pread(self._results, length, start + _LENGTH)
+            if len(data) < length:  # it is being written, or the worker was killed
+                return
+            start += _LENGTH + length
+            yield marshal.loads(data), start  # noqa: S302 - of a fork of this process
 
 
 def _end_with(starter: int, prctl: Callable[..., object]) -> bool:
@@ -81,18 +100,32 @@ def _end_with(starter: int, prctl: Callable[..., object]) -> bool:
     return os.getppid() == starter
 
 
-def _work(work: Callable[[Write], None], results: int, end_with_starter: Callable[[], bool]) -> NoReturn:
+def _work(
+    work: Callable[[Write], None], results: int, needed: Collection[int] | None, end_with_starter: Callable[[], bool]
+) -> NoReturn:
     """Do the work of a worker, and end the process: no code of the process it was forked from may run in it."""
     try:
         for caught in (signal.SIGINT, signal.SIGTERM):
             signal.signal(caught, signal.SIG_DFL)
-        is_wanted = end_with_starter()
-        with open(results, "wb", closefd=False) as file:
-            if is_wanted:
-                work(partial(_write, file))
+        if end_with_starter():
+            if needed is not None:
+                _close_others({0, 1, 2, results, *needed})
+            work(partial(_write, results))
     finally:
         os._exit(0)
 
 
-def _write(file: BinaryIO, result: Any) -> None:  # noqa: ANN401 - as marshal has it
-    file.write(marshal.dumps(result))
+def _close_others(kept: Collection[int]) -> None:
+    """Close every descriptor but these; without /proc they stay open."""
+    with suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) not in kept:
+                with suppress(OSError):  # that of the listing
+                    os.close(int(name))
+
+
+def _write(results: int, result: Any) -> None:  # noqa: ANN401 - as marshal has it
+    data = marshal.dumps(result)
+    left = memoryview(len(data).to_bytes(_LENGTH, "little") + data)
+    while left:
+        left = left[os.write(results, left) :]
