@@ -22,6 +22,8 @@ exclude_patterns = ["_build"]
 # A hyphen of an option stays a hyphen.
 smartquotes = False
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["print.css"]
 html_copy_source = False
 html_show_copyright = False
 # Headings have the anchors that GitHub gives them, so that a link works in both.

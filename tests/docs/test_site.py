@@ -92,6 +92,16 @@ def test_no_page_is_wider_than_a_phone(chromium, site):
             assert page.complaints == [], path.name
 
 
+def test_a_printed_page_skips_nowhere(chromium, site):
+    """The link for the keyboard is on the screen alone."""
+    (path,) = [path for path in site if path.stem == "index"]
+    with opened(chromium, path) as page:
+        link = page.locator("a.skip-to-content")
+        assert link.is_visible()
+        page.emulate_media(media="print")
+        assert not link.is_visible()
+
+
 @pytest.mark.parametrize("name", ["index", "clean"])
 def test_pages_in_firefox(firefox, site, name):
     """At three widths, light and dark: nothing is wider than the screen, and axe-core finds nothing serious."""
