@@ -60,6 +60,15 @@ class Terminal:
         """Make the window larger or smaller."""
         self._tmux("resize-window", "-t", "main", "-x", str(columns), "-y", str(lines))
 
+    def settings(self) -> list[str]:
+        """How the terminal is set: what a program may leave changed behind it."""
+        *modes, path = self._tmux(
+            "display-message", "-p", "-t", "main", "#{alternate_on} #{cursor_flag} #{mouse_any_flag} #{pane_tty}"
+        ).split()
+        done = subprocess.run(["stty", "--file", path, "--all"], capture_output=True, text=True, check=True)
+        # The first line has the size.
+        return [*modes, *done.stdout.partition("\n")[2].split()]
+
     def process(self) -> int:
         """The process of the command that the window was opened with."""
         return int(self._tmux("display-message", "-p", "-t", "main", "#{pane_pid}"))

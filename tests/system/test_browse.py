@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from tests.support.captures import capture
+from tests.support.documents import run
 from tests.support.program import DRYDOCK
 from tests.support.tmux import terminal
 from tests.support.trees import tree
@@ -82,6 +84,52 @@ def test_no_is_no(unpacked, tmp_path):
         screen.presses("C-c", "ended with 130")
     assert tree(host) == before
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_interrupt_of_an_apply_is_cleans_own(unpacked_anew):
+    """Ctrl-C among 5,000 files: the run ends with 130 and its journal, the terminal is as before, and clean goes on."""
+    of = capture("containerd-1.6-planted-orphans")
+    host = unpacked_anew(of)
+    folder = host / of.root / "io.containerd.snapshotter.v1.overlayfs/snapshots"
+    made = [folder / str(number) for number in range(84000, 84500)]
+    for path in made:
+        (path / "fs").mkdir(parents=True)
+        for name in "abcdefghij":
+            (path / "fs" / name).touch()
+    with browse(of, host, host / "state", columns=250) as screen:
+        screen.sees("nothing is marked")
+        screen.presses("/", "Enter takes it")
+        screen.presses("without a record", r"\nwithout a record")
+        screen.presses("Enter", "filter 'without a record'")
+        screen.presses("Space", r"marked: frees .*\n")
+        screen.presses("a", "no record names it")
+        screen.presses("Enter", r"Do this\? \[y/N\]")
+        (view,) = children(screen.process())
+        screen.types("y", "Enter")
+        until = time.monotonic() + 60
+        while made[0].exists() and time.monotonic() < until:
+            time.sleep(0.001)
+        os.kill(view, signal.SIGSTOP)
+        left = sum(path.exists() for path in made)
+        screen.types("C-c")
+        time.sleep(0.2)
+        os.kill(view, signal.SIGCONT)
+        text = screen.sees("ended with 130")
+        settings = screen.settings()
+    with terminal(["true"]) as screen:
+        screen.sees("ended with 0")
+        assert settings == screen.settings()
+    assert left > 10
+    (journal,) = host.glob("state/*/journal.jsonl")
+    assert re.search(rf"drydock: interrupted; .*{re.escape(str(journal))}", text)
+    assert '"finished"' not in journal.read_text()
+    assert any(path.exists() for path in made)
+    words = ("--now", of.taken_at, "--state", host / "state", host)
+    assert "was stopped before its end" in run("scan", *words, status=None)
+    run("clean", "--apply", "--yes", *words, status=0)
+    assert not any(path.exists() for path in made)
+    assert "was stopped before its end" not in run("scan", *words, status=None)
 
 
 def test_resized_lost_and_interrupted(unpacked, tmp_path):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -86,7 +89,8 @@ def browse(
     code = 0
     while True:
         view = Browse(place)
-        deed = view.run()
+        with _take_back_signals():
+            deed = view.run()
         gc.enable()
         if view.interrupted:
             raise KeyboardInterrupt
@@ -104,6 +108,20 @@ def browse(
             code = error.exit_code
         click.echo("Press a key to go back to drydock browse; Ctrl-C ends it.")
         click.getchar()
+
+
+@contextmanager
+def _take_back_signals() -> Iterator[None]:
+    """Have Ctrl-Z and fg do what they did before, when the block ends.
+
+    Textual leaves its handlers, which would open the view again while a deed is done (drivers/linux_driver.py, 8.2).
+    """
+    former = {number: signal.getsignal(number) for number in (signal.SIGTSTP, signal.SIGCONT)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def _do(deed: Deed, where: RawPath | None, access: Access) -> int:
