@@ -2,10 +2,11 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 from tests.browse.conftest import NAME, place_of
+from tests.browse.screens import settle
+from tests.browse.screens import shown_lines as screen
 from tests.support.captures import capture
 from textual.widgets import Input
 
@@ -47,23 +48,6 @@ def drive(place, keys, size=(80, 24)):
 
     asyncio.run(main())
     return app
-
-
-async def settle(app, pilot):
-    """Wait until nothing is under way."""
-    await pilot.pause()
-    until = time.monotonic() + 30
-    while app.is_running and (app._work or app._question or app._asked or app.view is None):
-        assert time.monotonic() < until
-        await asyncio.sleep(0.01)
-    await pilot.pause()
-
-
-def screen(app):
-    """What can be seen, line by line."""
-    width, height = app.size
-    lines = app.screen._compositor.render_strips()
-    return ["".join(segment.text for segment in line).rstrip() for line in lines][:height] if width else []
 
 
 async def answer(app, press, word):

@@ -62,7 +62,7 @@ class Browse(App[Deed]):
     #title { text-style: reverse; }
     #items { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
     #said { height: auto; max-height: 3; }
-    #foot { text-style: bold; }
+    #foot { height: auto; max-height: 2; text-style: bold; }
     #keys { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -187,9 +187,9 @@ class Browse(App[Deed]):
     def _put(self, selector: str, text: str) -> None:
         if self._shown.get(selector) != text:
             self._shown[selector] = text
-            # Only the message has a height of its own; to lay the screen out anew takes longer than to draw a line.
+            # Only two lines may need a second one; to lay the screen out anew takes longer than to draw a line.
             line = self.screen_stack[0].query_one(selector, Static)
-            line.update(Content(text), layout=selector == "#said")
+            line.update(Content(text), layout=selector in ("#said", "#foot"))
 
     def _end(self, error: BaseException | None) -> None:
         self.error = error

@@ -23,7 +23,7 @@ class Panel(ModalScreen[str | None]):
     ]
     CSS = """
     Panel { align: center middle; background: ansi_default; }
-    Panel #title { height: 1; text-style: reverse; }
+    Panel #title { height: 1; text-style: reverse; text-wrap: nowrap; text-overflow: clip; }
     Panel #text { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
     Panel #keys { height: auto; text-style: bold; }
     """
