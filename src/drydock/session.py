@@ -24,7 +24,7 @@ from drydock.evidence.containerd.store import (
 from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.evidence.host.roots import discover
 from drydock.model.access import Access
-from drydock.model.drops import CLASSIC_IMAGES, CONTAINERS, PRUNING, DropKind
+from drydock.model.drops import BUILD_KINDS, CLASSIC_IMAGES, CONTAINERS, PRUNING, DropKind
 from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
@@ -224,7 +224,7 @@ def hold_root(root: Root, access: Access) -> Iterator[Held]:
 
 @contextmanager
 def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterator[None]:
-    """Hold databases of BuildKit's cache records of a held root, too, until the block ends.
+    """Hold databases of BuildKit beside a held root, too, until the block ends.
 
     Args:
         held: the root.
@@ -235,10 +235,11 @@ def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterato
         EvidenceUnreadable: one cannot be opened.
         Refused: an engine has a lock.
     """
-    from drydock.evidence.buildkit.records import cache_databases  # noqa: PLC0415 - an empty host has none
+    from drydock.evidence.buildkit.records import build_databases_beside  # noqa: PLC0415 - an empty host has none
 
     with ExitStack() as stack:
-        for path in sorted(set(paths).intersection(cache_databases(held.root))):
+        wanted = set(paths)
+        for path in filter(wanted.__contains__, build_databases_beside(held.root)):
             stack.enter_context(hold_cache(held, path, exclusive=access.exclusive))
         yield
 
@@ -324,6 +325,10 @@ def _read(held: Held, access: Access) -> Store:
                 layers.image_files = {each.path: each for each in read_image_files(layers.data, held.sizes)}
         except OSError as error:
             raise EvidenceUnreadable(f"the images of the classic store cannot be listed: {error.strerror}") from error
+    if not dropped.isdisjoint(BUILD_KINDS):
+        from drydock.evidence.containerd.classic_builds import read_build_stores  # noqa: PLC0415 - few plans need them
+
+        store.build_stores = read_build_stores(store)
     if access.policy is not None and access.policy.filters and not dropped.isdisjoint(PRUNING):
         from drydock.evidence.containerd.manifests import read_image_documents  # noqa: PLC0415 - few plans need them
 

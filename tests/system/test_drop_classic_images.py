@@ -240,16 +240,6 @@ def test_undo_of_a_killed_run_gives_the_same_tree_back(before, made, tmp_path):
     assert store(host, NEW) == whole
 
 
-def test_the_build_cache_is_left_and_told(made):
-    """The kinds of the build cache take nothing of a classic store; the records that stay are counted."""
-    host = made(NEW)
-    before = store(host, NEW)
-    said = run(*command(NEW, host, "build-cache,dangling-images")[:3], host)
-    assert "--drop of the build cache does not work in Docker's classic store" in said
-    run(*command(NEW, host, "all-build-cache"), status=0)
-    assert store(host, NEW) == before
-
-
 def _folder(parent: Path, name: str = "state") -> Path:
     made = parent / name
     made.mkdir()

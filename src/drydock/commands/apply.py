@@ -127,7 +127,7 @@ def carry_out(parts: Iterable[tuple[Session, Plan]], unpack: Unpack | None = Non
             if runs:
                 # The roots before took time, in which something may have started that takes no lock.
                 session.refuse_if_used()
-            with hold_caches(session.held, {mark.database for mark in made.marks}, access):
+            with hold_caches(session.held, made.edited_beside, access):
                 run = execute(
                     made, session.held, session.store, plan_hash=plan_hash(made),
                     state=access.state, quarantine=access.quarantine, progress=access.progress, unpack=unpack,

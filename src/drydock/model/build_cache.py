@@ -61,5 +61,8 @@ class BuildCache:
     is_dockers: bool
     """Whether it is the BuildKit in dockerd; if not, that of a buildkitd."""
     records: dict[bytes, CacheRecord] = field(default_factory=dict)
+    shared: frozenset[bytes] = frozenset()
+    """The ids of records whose layers an image has too, in dockerd's classic store; only where they are to be pruned.
+    In the image store the layers of the images tell it."""
     is_clear: bool = True
     """False if a value has a form that BuildKit does not write: what BuildKit makes of it is not known."""

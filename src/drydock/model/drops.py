@@ -38,6 +38,8 @@ CLASSIC_IMAGES = (DropKind.DANGLING_IMAGES, DropKind.UNUSED_IMAGES, DropKind.IMA
 """The kinds that also take images of Docker's classic store."""
 CONTAINERS = (DropKind.STOPPED_CONTAINERS, DropKind.CONTAINER)
 """The kinds that drop containers."""
+BUILD_KINDS = (DropKind.BUILD_CACHE, DropKind.ALL_BUILD_CACHE, DropKind.BUILD_HISTORY)
+"""The kinds that take what BuildKit keeps."""
 PRUNING = (DropKind.DANGLING_IMAGES, DropKind.UNUSED_IMAGES)
 """The kinds with which the leases labelled ``moby/prune.images`` end too, as ``docker image prune`` ends them."""
 FILTERED = (*PRUNING, DropKind.STOPPED_CONTAINERS)

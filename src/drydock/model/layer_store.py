@@ -23,6 +23,17 @@ OVERLAY2 = b"overlay2"
 REFERENCES = RawPath(b"image/overlay2/repositories.json")
 """The names of the images, relative to the data root (moby daemon/internal/refstore/store.go, v28.5)."""
 
+BUILDKIT = RawPath(b"buildkit")
+"""The folder of dockerd's builder in a data root."""
+BUILD_RECORDS, BUILD_LEASES, BUILD_SNAPSHOTS, BUILD_HISTORY = (
+    RawPath(b"buildkit/" + each) for each in (b"metadata_v2.db", b"containerdmeta.db", b"snapshots.db", b"history.db")
+)
+"""Its databases in the classic mode, relative to the data root (moby builder/builder-next/controller.go
+newGraphDriverController, v28.5)."""
+BUILD_DATABASES = (BUILD_RECORDS, BUILD_LEASES, BUILD_SNAPSHOTS, BUILD_HISTORY)
+"""In the order of their edits: a record that is marked as deleted may have a lease or not, and a snapshot without a
+lease is nobody's."""
+
 BUILDS = b"buildkit"
 """The namespace of the leases in ``buildkit/containerdmeta.db`` (moby builder/builder-next/controller.go, v28)."""
 

@@ -74,6 +74,9 @@ TREES: Final = (Target.SNAPSHOT, Target.LAYER, Target.WRITTEN_LAYER)
 """What holds the files of a layer. Unless it was measured, its bytes are those that an engine recorded."""
 CLASSIC_RECORDS: Final = (Target.STORE_FILE, Target.MOUNT_RECORD, Target.LAYER_RECORD, Target.WRITE_SET)
 """What names directories in ``overlay2``; removed first, in this order: a mount holds layers."""
+BUILD_CONTENT: Final = b"buildkit/content/"
+"""Where the blobs and ingests of dockerd's builder lie in the classic mode, relative to the data root (moby
+builder/builder-next/controller.go newGraphDriverController, v28.5)."""
 CLASSIC_DATA: Final = (Target.LINK, Target.LAYER, Target.WRITTEN_LAYER)
 """What these name; removed afterwards, in this order, as dockerd does (moby overlay.go Remove, v28.5)."""
 
@@ -96,6 +99,11 @@ class Removal(NamedTuple):
     """Whether a record or a row names it until the databases are edited; other data is removed first."""
     named_by: RawPath = RawPath(b"")
     """Path of the record in the classic layer store that names it and is removed first; empty for none."""
+
+    @property
+    def is_classic(self) -> bool:
+        """Whether it is in a classic store, its builder's content store included."""
+        return self.target in (*CLASSIC_RECORDS, *CLASSIC_DATA) or self.path.startswith(BUILD_CONTENT)
 
 
 class LeaseEnd(NamedTuple):
@@ -142,7 +150,7 @@ class FieldDrop(NamedTuple):
     why: str
     """One shown line."""
     database: RawPath | None = None
-    """Absolute path of the metadata_v2.db of a BuildKit, where the key may be a whole record; None for another one."""
+    """Absolute path of a database of a BuildKit, where the key may be a whole record; None for another one."""
 
 
 class NameDrop(NamedTuple):
@@ -362,7 +370,8 @@ class Plan(NamedTuple):
     kept: tuple[bytes, ...] = ()
     """The names in ``policy.keep`` that name something in this root."""
     fields: tuple[FieldDrop, ...] = ()
-    """Keys to delete from records and rows that stay; only a repair has any."""
+    """Keys to delete from records and rows that stay, or from a database of BuildKit; only a repair and the drop of
+    build cache or history have any."""
     adoptions: tuple[Adoption, ...] = ()
     """Records of blobs to add; only a repair has any."""
     snapshots: tuple[SnapshotRecord, ...] = ()
@@ -390,6 +399,11 @@ class Plan(NamedTuple):
         actions = self.leases or self.records or self.rows or self.removals or self.fields or self.added
         changes = self.log_cuts or self.marks or self.restores or self.names or self.compactions
         return not (actions or changes)
+
+    @property
+    def edited_beside(self) -> set[RawPath]:
+        """The absolute paths of BuildKit's databases that are edited besides those of the root."""
+        return {*(mark.database for mark in self.marks), *(each.database for each in self.fields if each.database)}
 
     @property
     def added(self) -> tuple[Adoption | SnapshotRecord | LeaseRecord, ...]:

@@ -8,7 +8,7 @@ from drydock.model.container_drops import ContainerFiles
 from drydock.model.data import Backend, Content
 from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerStore
-from drydock.model.names import Digest, UnixNano
+from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.oci import Documents
 from drydock.model.plugin_store import PluginStore
 from drydock.model.policies import BlobCheck, SizeSource
@@ -45,6 +45,9 @@ class Store:
     """What only a drop of images by label has to know: the documents of all images; empty without it."""
     container_files: ContainerFiles = field(default_factory=ContainerFiles)
     """What only the drop of containers has to know; empty where none is dropped."""
+    build_stores: dict[RawPath, Store] = field(default_factory=dict)
+    """What only the drop of build cache or history has to know, by data root: what dockerd's builder keeps in the
+    classic mode, as the store of a worker. Empty without it; of a data root too of which not all could be read."""
     findings: list[Finding] = field(default_factory=list)
     """Findings about the database files; each part has its own findings."""
 

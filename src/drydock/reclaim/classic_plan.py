@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from drydock.model.drops import DropKind
-from drydock.model.layer_store import LayerStore
-from drydock.model.leases import LeaseClass
+from drydock.model.drops import BUILD_KINDS
+from drydock.model.layer_store import LayerLink, LayerStore
 from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.objects import LayerObject, State, StoreObject, Verdict
-from drydock.model.plans import Keep, NameDrop, Removal, Remove, Withheld, Withhold, assert_never
+from drydock.model.plans import CacheMark, FieldDrop, Keep, NameDrop, Removal, Remove, Withheld, Withhold, assert_never
 from drydock.model.policies import Policy
 from drydock.model.text import shown
 from drydock.reclaim.kept import Kept
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from drydock.reclaim.image_plan import ImagePlan
     from drydock.verdict.stopped_containers import GoingContainer
 
-_BUILDS = (DropKind.BUILD_CACHE, DropKind.ALL_BUILD_CACHE)
-
 
 @dataclass(slots=True)
 class ClassicPlan:
@@ -32,8 +29,14 @@ class ClassicPlan:
 
     names: list[NameDrop] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
-    """In order: files of images, records, links, directories."""
+    """In order: files of images, records, links, directories; what builds of the plan use after the others, and last
+    blobs of the builder."""
     withheld: list[Withheld] = field(default_factory=list)
+    marks: list[CacheMark] = field(default_factory=list)
+    fields: list[FieldDrop] = field(default_factory=list)
+    """Keys of the builder's databases."""
+    kept: tuple[bytes, ...] = ()
+    """The words of ``--keep`` that name something of the builder alone."""
 
 
 def plan_classic(
@@ -57,11 +60,11 @@ def plan_classic(
     """
     made, read = ClassicPlan(), store
     objects, doubts = on_disk(verdict.objects, store), verdict.kept.get(store.data, {})
-    released: frozenset[RawPath] = frozenset()
+    released: dict[RawPath, str] = {}
     if images is not None:
         made.names, made.removals, made.withheld = images.names, images.removals, images.withheld
         if images.names or images.removals:
-            released = frozenset(each.path for each in objects if each.reach is State.LIVE and each.path is not None)
+            released = dict.fromkeys(_used(objects, State.LIVE), "only images that go held it")
             store = images.left
     going = {each.drop.id for each in containers}
     given_up = {
@@ -75,11 +78,28 @@ def plan_classic(
         left = judge_layer_store(store, verdict.now)
         objects = [each for each in left.objects if each.path is not None]
         doubts = left.kept
-    made.withheld += _builds(store, verdict, policy)
     refs = dict(by_name.refs)
     for found in objects:
         if found.path in by_name.paths:
             refs.update(dict.fromkeys(found.held_by, by_name.paths[found.path]))
+    builds, built = None, frozenset[RawPath]()
+    if any(drop.kind in BUILD_KINDS for drop in policy.drops):
+        from drydock.reclaim.classic_builds import plan_builds  # noqa: PLC0415 - few plans drop builds
+
+        kept = {
+            (each.data.directory or b"") if isinstance(each.data, LayerLink) else each.id
+            for each in on_disk(verdict.objects, read)
+            if each.path in by_name.paths
+        }
+        builds = plan_builds(read, verdict.store, verdict.now, policy, kept - {b""})
+        made.withheld += builds.withheld
+        made.marks, made.fields, made.kept = builds.marks, builds.fields, builds.kept
+        if builds.left is not read.builds:
+            built = frozenset(_used(objects, State.LIVE, State.LEASED))
+            released.update(dict.fromkeys(_used(objects, State.LIVE), "only build cache that goes held it"))
+            left = judge_layer_store(replace(store, builds=builds.left), verdict.now)
+            objects = [each for each in left.objects if each.path is not None]
+            doubts, store = left.kept, replace(store, builds=builds.left)
     ended: set[Ref] = set()
     for holding in verdict.leases:
         if holding.data_root != store.data:
@@ -99,17 +119,16 @@ def plan_classic(
         store, objects, ended=ended, kept=kept_paths, records=policy.edit, released=released, chosen=given_up
     )
     made.withheld += layers.withheld
-    made.removals += layers.removals
+    # What a build uses goes once no database of the builder names it any more.
+    made.removals += (each._replace(after_edit=each.path in built) for each in layers.removals)
+    if builds is not None:
+        made.removals += builds.removals
     return made
 
 
-def _builds(store: LayerStore, verdict: Verdict, policy: Policy) -> Iterator[Withheld]:
-    """The build cache of a classic store, which no drop takes."""
-    kind = next((drop.kind for drop in policy.drops if drop.kind in _BUILDS), None)
-    for holding in verdict.leases if kind is not None else ():
-        if holding.data_root == store.data and holding.kind is LeaseClass.BUILD_CACHE:
-            reason = "--drop of the build cache does not work in Docker's classic store: use docker builder prune"
-            yield Withheld(Kind.LEASE, shown(holding.ref.key), holding.only, reason)
+def _used(objects: Iterable[LayerObject], *states: State) -> Iterator[RawPath]:
+    """The paths of what something reaches."""
+    return (each.path for each in objects if each.reach in states and each.path is not None)
 
 
 def on_disk(objects: Iterable[StoreObject], store: LayerStore) -> list[LayerObject]:

@@ -49,7 +49,7 @@ def metadata_deletions(plan: Plan) -> list[Deletion]:
     """The deletions of a plan in meta.db: leases, records, and dropped snapshots in their parents' ``children``."""
     deletions = [Deletion((b"v1", end.ref.namespace, b"leases"), end.ref.key) for end in plan.leases]
     for drop in plan.records:
-        deletions.append(_record(drop.ref))
+        deletions.append(Deletion(*record_place(drop.ref)))
         if drop.parent is not None:
             deletions.append(Deletion((*_path(drop.parent), b"children"), split_snapshot_key(drop.ref.key)[1]))
     return deletions + _fields(plan, None)
@@ -410,9 +410,10 @@ def _fields(plan: Plan, snapshotter: bytes | None) -> list[Deletion]:
     return [Deletion(field.bucket, field.key) for field in its]
 
 
-def _record(ref: Ref) -> Deletion:
+def record_place(ref: Ref) -> tuple[tuple[bytes, ...], bytes]:
+    """The bucket and the key of a record in meta.db, or in a database of the same schema."""
     path = _path(ref)
-    return Deletion(path[:-1], path[-1])
+    return path[:-1], path[-1]
 
 
 def _path(ref: Ref) -> tuple[bytes, ...]:

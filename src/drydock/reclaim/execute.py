@@ -10,6 +10,8 @@ What is in the classic layer store of Docker needs no edit, so it goes before th
 a store is dropped whole, it goes last. It has an order of its own: records, children before parents; then what they
 named. Whenever a crash comes, it leaves directories that no record names, which dockerd never looks at. The other way
 round, a pull would find the record, say "Already exists", and never repair it (moby layer/layer_store.go Get, v28.5).
+Only what build cache holds that goes with the run waits for the edits of the builder's databases, whose order
+:mod:`drydock.reclaim.classic_builds` has.
 
 Databases are compacted last: what was removed from them is free pages by then.
 
@@ -36,7 +38,6 @@ from drydock.evidence.files.directory import sync_folder
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import (
-    CLASSIC_DATA,
     CLASSIC_RECORDS,
     NOT_TRIED,
     CutOutcome,
@@ -130,24 +131,32 @@ def execute(
         run.cuts += _cut_logs(at_once, data_roots, journal, apart)
         # Data that no record names goes first: it needs no edit, and on a full disk it makes room for one.
         report = _outcome_progress(plan, progress, moves=apart is not None)
-        own = [removal for removal in plan.removals if removal.target not in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
-        classic = [removal for removal in plan.removals if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA)]
+        own = [removal for removal in plan.removals if not removal.is_classic]
+        classic = [removal for removal in plan.removals if removal.is_classic]
         loose = [each for each in own if not each.after_edit and each.target is not Target.CONTAINER_FOLDER]
         run.outcomes += run_removals(loose, root_dir, journal, apart, report)
 
-        def remove_classic() -> None:
-            for data in dict.fromkeys([*(removal.root for removal in classic), *names]):
+        def remove_classic(stopped: Mapping[RawPath, str], *, after_edit: bool) -> None:
+            going = [removal for removal in classic if removal.after_edit is after_edit]
+            named = {} if after_edit else names
+            for data in dict.fromkeys([*(removal.root for removal in going), *named]):
+                of_root = [removal for removal in going if removal.root == data]
+                if data in stopped:
+                    detail = f"{NOT_TRIED}{stopped[data]}"
+                    run.outcomes += (Outcome(removal, Status.FAILED, detail) for removal in of_root)
+                    continue
                 data_root = open_root_dir(data)
                 stack.callback(data_root.close)
-                of_root = [removal for removal in classic if removal.root == data]
-                its_names = names.get(data)
+                its_names = named.get(data)
                 run.outcomes += _remove_classic(of_root, data_root, journal, apart, report, names=its_names)
                 if its_names is not None:
                     its_names.make_with_room(data_root, journal)
                     run.edits.append(its_names.outcome())
 
-        remove_classic()
+        remove_classic({}, after_edit=False)
         blocked: dict[bytes | None, str] = {}
+        builders: dict[RawPath, str] = {}
+        """Why the databases of the builder of a classic store were not edited, by data root."""
         stays = next((each for each in run.outcomes if each.action.target is Target.STORE_FILE and each.is_left), None)
         if stays is not None:
             # Records of BuildKit name what the edits free: every build would fail without it.
@@ -172,15 +181,18 @@ def execute(
             return bool(ingests)
 
         for each in edits:
-            stopped = blocked.get(None)
+            stopped = blocked.get(None) if each.data is None else builders.get(each.data)
             backup = backups[each.file.path]
             if progress is not None:
                 progress("editing the databases", 0)
             outcome = make_edit(each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room)
             run.edits.append(outcome)
-            if outcome.status is not Status.DONE:
+            if outcome.status is not Status.DONE and each.data is not None:
+                builders[each.data] = outcome.detail
+            elif outcome.status is not Status.DONE:
                 # The leases of cache records stay as long as the records do.
                 blocked[None if each.is_cache else each.snapshotter] = stopped or outcome.detail
+        remove_classic(builders, after_edit=True)
         ready, waiting = _split(after, blocked, held.root.layout)
         run.outcomes += run_removals(ready, root_dir, journal, apart, report)
         run.outcomes += waiting

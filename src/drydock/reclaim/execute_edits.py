@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from bbolt_reader import BoltError, Database
+from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.rows import read_rows
 from drydock.evidence.containerd.store import File, Held
 from drydock.evidence.files.directory import fingerprint, open_folder
 from drydock.evidence.files.regular import open_regular
 from drydock.model.errors import ActionFailed, DiskFull
+from drydock.model.layer_store import BUILD_DATABASES
 from drydock.model.names import RawPath, Ref
 from drydock.model.plans import (
     CACHE_RECORDS,
@@ -48,6 +50,9 @@ from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.state_dir import RunDirectory
 
+_Bucket: TypeAlias = tuple[bytes, ...]
+"""The names of a bucket and those above it."""
+
 
 @dataclass(slots=True)
 class DatabaseEdit:
@@ -57,7 +62,9 @@ class DatabaseEdit:
     file: File
     plan: Plan
     is_cache: bool = False
-    """Whether it is the database of BuildKit's cache records."""
+    """Whether it is a database of BuildKit beside the root."""
+    data: RawPath | None = None
+    """The Docker data root, if it is of the builder of its classic store."""
 
     @property
     def rows(self) -> list[RowDrop]:
@@ -71,7 +78,7 @@ class DatabaseEdit:
 
     @property
     def cached(self) -> list[FieldDrop]:
-        """What to delete from the database of BuildKit's cache records."""
+        """What to delete from a database of BuildKit."""
         return [field for field in self.plan.fields if self.is_cache and field.database == self.file.path]
 
     @property
@@ -88,7 +95,7 @@ class DatabaseEdit:
 
     @property
     def fields(self) -> int:
-        """How many keys to delete in records and rows that stay, or of BuildKit's cache records."""
+        """How many keys to delete in records and rows that stay, or in a database of BuildKit."""
         if self.is_cache:
             return len(self.cached)
         return sum(field.database is None and field.snapshotter == self.snapshotter for field in self.plan.fields)
@@ -96,10 +103,13 @@ class DatabaseEdit:
 
 def planned_edits(plan: Plan, held: Held) -> list[DatabaseEdit]:
     """The parts of a plan that edit a database, in the order of their edits: BuildKit's, meta.db, each metadata.db."""
+    of_builder = {
+        RawPath(os.path.join(data, name)): data for data in held.root.layer_stores for name in BUILD_DATABASES
+    }
     edits = [
-        DatabaseEdit(None, file, plan, is_cache=True)
+        DatabaseEdit(None, file, plan, is_cache=True, data=of_builder.get(file.path))
         for file in held.caches
-        if file.path in {*(field.database for field in plan.fields), *(mark.database for mark in plan.marks)}
+        if file.path in plan.edited_beside
     ]
     edited: list[tuple[bytes | None, File | None]] = [(None, held.metadata), *held.backends.items()]
     for snapshotter, file in edited:
@@ -157,6 +167,7 @@ def make_edit(
     if each.is_cache:
         insertions = cache_insertions(plan, path)
     numbers: list[int] = []
+    before = _keys(each) if each.is_cache else {}
 
     def note(fields: Fields) -> None:
         numbers.append(journal.intend_edit(path, {**fields, "backup": shown(backup)}))
@@ -173,7 +184,7 @@ def make_edit(
             except DiskFull:
                 if not any(way() for way in ways):
                     raise
-        wrong = _compare(each, store)
+        wrong = _compare(each, store, before)
         if wrong is not None:
             revert(each.file.fd, path, fields, keep_time=each.is_cache)
             wrong = f"{shown(path)}: {wrong} after the edit, so it was taken back"
@@ -188,14 +199,18 @@ def make_edit(
     return EditOutcome(path, leases, records, status, wrong or "", backup, each.fields, added)
 
 
-def _compare(each: DatabaseEdit, store: Store) -> str | None:
-    """Read the database again; return how it differs from what the plan should leave, or None."""
+def _compare(each: DatabaseEdit, store: Store, before: Mapping[_Bucket, set[bytes]]) -> str | None:
+    """Read the database again; return how it differs from what the plan should leave, or None.
+
+    Args:
+        each: the edit.
+        store: the store that the plan was made of.
+        before: the keys of a database of BuildKit from just before the edit.
+    """
+    if each.is_cache:
+        return _compare_beside(each, store, before)
     try:
         with Database.from_fd(each.file.fd, each.file.path) as database:
-            if each.is_cache:
-                same = _cached(database) == _left(each, store)
-                same = same and all(is_marked(database, mark.record) for mark in each.marks)
-                return None if same else "its records differ from the plan"
             if each.snapshotter is None:
                 metadata = read_metadata(database, each.file.path)
                 records: dict[Ref, Blob | Snapshot | Lease] = {blob.ref: blob for blob in metadata.blobs}
@@ -214,16 +229,37 @@ def _compare(each: DatabaseEdit, store: Store) -> str | None:
         return f"it could not be read ({error})"
 
 
-def _cached(database: Database) -> set[bytes]:
-    """The ids of BuildKit's cache records."""
-    records = database.root.bucket(CACHE_RECORDS[0])
-    return set() if records is None else {name for name, _ in records.items()}
+def _compare_beside(each: DatabaseEdit, store: Store, before: Mapping[_Bucket, set[bytes]]) -> str | None:
+    """As :func:`_compare`, of a database of BuildKit."""
+    gone = {(*field.bucket, field.key) for field in each.cached}
+    left = {bucket: {key for key in keys if (*bucket, key) not in gone} for bucket, keys in before.items()}
+    recorded = before.get(CACHE_RECORDS)
+    try:
+        with Database.from_fd(each.file.fd, each.file.path) as database:
+            same = _keys(each) == left and recorded in (None, _recorded(each, store))
+            same = same and all(is_marked(database, mark.record) for mark in each.marks)
+            return None if same else "its records differ from the plan"
+    except BoltError as error:
+        return f"it could not be read ({error})"
 
 
-def _left(each: DatabaseEdit, store: Store) -> set[bytes]:
-    """The ids of the cache records that the plan leaves."""
-    before = {name for cache in store.owners.caches if cache.path == each.file.path for name in cache.records}
-    return before - {field.key for field in each.cached if field.bucket == CACHE_RECORDS}
+def _keys(each: DatabaseEdit) -> dict[_Bucket, set[bytes]]:
+    """The keys in each bucket that an edit of a database of BuildKit is about."""
+    found: dict[_Bucket, set[bytes]] = {}
+    with suppress(BoltError), Database.from_fd(each.file.fd, each.file.path) as database:
+        for path in {*(field.bucket for field in each.cached), *((CACHE_RECORDS,) if each.marks else ())}:
+            bucket: Bucket | None = database.root
+            for name in path:
+                bucket = None if bucket is None else bucket.bucket(name)
+            found[path] = set() if bucket is None else {key for key, _ in bucket.items()}
+    return found
+
+
+def _recorded(each: DatabaseEdit, store: Store) -> set[bytes] | None:
+    """The ids of the cache records that the plan was made of; None for a database of something else."""
+    owners = [store.owners, *(builds.owners for builds in store.build_stores.values())]
+    caches = (cache for each_owners in owners for cache in each_owners.caches)
+    return next((set(cache.records) for cache in caches if cache.path == each.file.path), None)
 
 
 def _refs(metadata: Metadata) -> set[Ref]:

@@ -9,11 +9,13 @@ import os
 from collections.abc import Iterable, Iterator
 
 from bbolt_reader import BoltError, Database
+from drydock.evidence.buildkit.snapshots import read_snapshots
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.rows import DATABASE, Rows, read_rows
 from drydock.evidence.containerd.snapshots import SNAPSHOTS
 from drydock.evidence.containerd.store import File, Held
-from drydock.model.names import Digest, Kind, RawPath, blob_path
+from drydock.model.layer_store import BUILD_LEASES, BUILD_SNAPSHOTS, OVERLAY2, BuildSnapshot
+from drydock.model.names import WORKER_CONTENT, Digest, Kind, RawPath, blob_path
 from drydock.model.plans import Plan
 from drydock.model.records import Metadata
 from drydock.model.roots import RootLayout
@@ -78,6 +80,30 @@ def find_missing(plan: Plan, store: Store) -> Iterator[RawPath]:
     for row in plan.rows:
         if row.id not in ids[row.snapshotter] and repair_blindness(store, row.snapshotter) is None:
             yield directory_path(layout, row.snapshotter, row.id)
+    for data, layers in ((each.data, each) for each in store.layer_stores):
+        for field in plan.fields:
+            if field.database == os.path.join(data, BUILD_SNAPSHOTS):
+                named = _directory(layers.builds.snapshots[field.key])
+                if named is not None and named not in layers.directories:
+                    yield RawPath(os.path.join(data, OVERLAY2, named))
+
+
+def _directory(snapshot: BuildSnapshot) -> bytes | None:
+    """The directory that a bucket of a builder's ``snapshots.db`` stands for; None if it only names a layer."""
+    is_name = snapshot.key.startswith(b"sha256:") or (snapshot.chain_id is not None and snapshot.committed is None)
+    return None if is_name else snapshot.committed or snapshot.key
+
+
+def _of_builder(path: RawPath, database: Database) -> set[RawPath]:
+    """The absolute paths that a database of the builder of a classic store names; none of the others."""
+    data, folder, name = path.rsplit(b"/", 2)
+    if RawPath(folder + b"/" + name) == BUILD_LEASES:
+        found = {blob_path(Digest(blob.ref.key), WORKER_CONTENT) for blob in read_metadata(database, path).blobs}
+        return {RawPath(os.path.join(data, folder, each)) for each in found}
+    if RawPath(folder + b"/" + name) != BUILD_SNAPSHOTS:
+        return set()
+    names = map(_directory, read_snapshots(database, path, [])[0].values())
+    return {RawPath(os.path.join(data, OVERLAY2, each)) for each in names if each is not None}
 
 
 def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | None:
@@ -95,7 +121,9 @@ def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | Non
     Returns:
         One shown line; None if everything is there, or was missing before the run.
     """
-    spared = {entry.path for entry in journal.entries if entry.removal is not None} | journal.missing
+    moved = [entry.removal for entry in journal.entries if entry.removal is not None]
+    spared = {removal.path for removal in moved} | journal.missing
+    spared |= {RawPath(os.path.join(removal.root, removal.path)) for removal in moved}
     back: set[RawPath] = set()
     rows: set[RawPath] = set()
     fields = {entry.path: entry.fields for entry in edits}
@@ -113,6 +141,10 @@ def find_gone(journal: Journal, held: Held, edits: Iterable[Entry]) -> str | Non
             before = former(metadata.database, fields[metadata.path])
             back |= recorded(layout, read_metadata(before, metadata.path))
             back -= recorded(layout, read_metadata(metadata.database, metadata.path))
+        for file in held.caches:
+            if file.path in fields and file.database is not None:
+                back |= _of_builder(file.path, former(file.database, fields[file.path]))
+                back -= _of_builder(file.path, file.database)
     except BoltError as error:
         return f"its former records could not be read: {shown(error.file)}: {error}"
     for path in sorted(back - spared - rows):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 
 from bbolt_reader import BoltError, Database
-from drydock.evidence.buildkit.records import cache_databases
+from drydock.evidence.buildkit.records import build_databases_beside
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.store import File, Held
 from drydock.evidence.host.locks import hold
@@ -107,7 +107,7 @@ class _LeftoverSearch:
 
     def _of_edit(self, entry: Entry) -> str | None:
         file = next((file for file in self._held.files() if file.path == entry.path), None)
-        if file is None and entry.path in cache_databases(self._held.root):
+        if file is None and entry.path in build_databases_beside(self._held.root):
             return self._of_cache(entry)
         if file is None:
             # Without its folder the database is gone for good; an empty folder may be a mount point without its disk.

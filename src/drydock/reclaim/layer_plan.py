@@ -41,7 +41,7 @@ def plan_layers(
     kept: Mapping[RawPath, str],
     records: bool,
     dropped: str = "",
-    released: Collection[RawPath] = (),
+    released: Mapping[RawPath, str] = {},
     chosen: Mapping[Ref, str] = {},
 ) -> LayerPlan:
     """Decide what goes of a layer store.
@@ -53,7 +53,8 @@ def plan_layers(
         kept: what looks unused and stays, by path: the reason, one shown line.
         records: whether what a record names may go; else only what nothing names.
         dropped: why all of it goes, used or not; empty if only what is not used goes.
-        released: what images use that go with this plan; ``objects`` are judged without them.
+        released: what images or builds use that go with this plan, with the reason; ``objects`` are judged without
+            them.
         chosen: those of ``ended`` that the user chose, with the reason.
     """
     planner = _LayerPlanner(
@@ -74,7 +75,7 @@ class _LayerPlanner:
         kept: Mapping[RawPath, str],
         records: bool,
         dropped: str,
-        released: Collection[RawPath],
+        released: Mapping[RawPath, str],
         chosen: Mapping[Ref, str],
     ) -> None:
         self._store = store
@@ -136,8 +137,8 @@ class _LayerPlanner:
             return "only " + " and ".join(sorted(map(_shown_holder, found.held_by))) + " needs it"
         if not self._records and (found.state is not State.ORPHANED or found.reach is not None):
             return None
-        if found.path in self._released:
-            return "only images that go held it"
+        if found.path is not None and found.path in self._released:
+            return self._released[found.path]
         if found.kind is ObjectKind.LAYER:
             return "no image, container or build uses it"
         if found.kind is ObjectKind.LAYER_MOUNT:

@@ -102,6 +102,10 @@ class _Planner:
         self._withheld: list[Withheld] = []
         self._marks: list[CacheMark] = []
         self._emptied: dict[Ref, list[FieldDrop]] = {}
+        self._beside: list[FieldDrop] = []
+        """The keys that go of the databases of a builder in classic mode."""
+        self._words: set[bytes] = set()
+        """The words of ``--keep`` that name something of such a builder."""
         self._kept = keep_named(verdict, reached, policy)
         self._named = reached
         """What the records that stay reach, recorded or not."""
@@ -179,6 +183,9 @@ class _Planner:
                 removals += made.removals
                 self._names += made.names
                 self._withheld += made.withheld
+                self._marks += made.marks
+                self._beside += made.fields
+                self._words |= {*made.kept}
         drops = () if drop is None else tuple(self._drop_store(drop, removals))
         containers = tuple(self._drop_containers(ended, removals))
         return Plan(
@@ -192,10 +199,12 @@ class _Planner:
             tuple(rows),
             tuple(removals),
             tuple(self._withheld),
-            tuple(word for word in self._policy.keep if find(self._verdict, self._reached, word)),
+            tuple(
+                word for word in self._policy.keep if word in self._words or find(self._verdict, self._reached, word)
+            ),
             drops=drops,
             marks=tuple(self._marks),
-            fields=tuple(drop for fields in self._emptied.values() for drop in fields),
+            fields=(*(drop for fields in self._emptied.values() for drop in fields), *self._beside),
             names=tuple(self._names),
             containers=containers,
         )

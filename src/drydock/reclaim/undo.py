@@ -21,7 +21,6 @@ from drydock.model.errors import ActionFailed, Refused
 from drydock.model.layer_store import REFERENCES
 from drydock.model.names import RawPath
 from drydock.model.plans import (
-    CLASSIC_DATA,
     CLASSIC_RECORDS,
     CutOutcome,
     LayerRestore,
@@ -91,8 +90,9 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             if removal is None:
                 continue
             moved = _moved(journal, entry, removal)
-            if removal.target in (*CLASSIC_RECORDS, *CLASSIC_DATA):
+            if removal.is_classic:
                 lacks = lacking.get((removal.root, removal.path)) or _lacks_parent(entry, removal)
+                lacks = lacks or (barred if removal.after_edit else None)
                 if removal.target in CLASSIC_RECORDS and not synced:
                     # What the records name is back; on a disk of its own it must be there before they are.
                     os.sync()

@@ -296,7 +296,7 @@ def _prunes(
     idle = _idle_stores(scan)
     cache = sum(size for (part, store), size in sums.items() if part is _Keeper.BUILD_CACHE and store not in idle)
     cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
-    drop = None if sums[_Keeper.BUILD_CACHE, StoreMode.CLASSIC] else DropKind.BUILD_CACHE
+    drop = DropKind.BUILD_CACHE
     yield _DockerCommand("docker builder prune", cache, "build cache that no build uses", is_most=True, drop=drop)
     images = sum(size for (part, store), size in sums.items() if part is _Keeper.IMAGES and store not in idle)
     drop = DropKind.UNUSED_IMAGES

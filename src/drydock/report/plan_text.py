@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from drydock.model.findings import FindingCode
-from drydock.model.layer_store import REFERENCES
+from drydock.model.layer_store import BUILD_HISTORY, BUILD_LEASES, BUILD_SNAPSHOTS, REFERENCES
 from drydock.model.names import Kind, RawPath
-from drydock.model.plans import CACHE_RECORDS, TREES, Plan, Removal, Status, Target
+from drydock.model.plans import CACHE_RECORDS, TREES, FieldDrop, Plan, Removal, Status, Target
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.scans import Scan
 from drydock.model.store_drops import DROPPED, LossKind
@@ -17,6 +17,7 @@ from drydock.report.wording import show_bytes, show_count
 
 _LISTED = 40
 _REMOVED = " removed from other records"
+_BUILDERS = tuple(b"/" + each for each in (BUILD_LEASES, BUILD_SNAPSHOTS, BUILD_HISTORY))
 
 
 def scan_lines(scan: Scan) -> Iterator[str]:
@@ -85,11 +86,12 @@ def run_lines(run: Run) -> Iterator[str]:
             yield _names_line(edited)
             continue
         where = " of cache records removed" if edited.path.endswith(b"/metadata_v2.db") else _REMOVED
+        where = " removed" if edited.path.endswith(_BUILDERS) else where
         counted = (
             (edited.records, "entry", ""),
             (edited.leases, "lease", ""),
             (edited.fields, "key", where),
-            (edited.added, "record", " marked" if where != _REMOVED else " added"),
+            (edited.added, "record", " marked" if edited.path.endswith(b"/metadata_v2.db") else " added"),
         )
         # An edit that was undone or not made has no counts: its detail tells what happened.
         what = ", ".join(show_count(count, noun) + rest for count, noun, rest in counted if count)
@@ -187,8 +189,18 @@ def edit_lines(plan: Plan) -> Iterator[str]:
     cached = [field for field in plan.fields if field.database is not None]
     for why, count in Counter(field.why for field in cached if field.bucket == CACHE_RECORDS).items():
         yield f"  deletes {show_count(count, 'cache record')} of BuildKit: {why}"
+    builder = Counter((_noun(field), field.why) for field in cached if (field.database or b"").endswith(_BUILDERS))
+    for (noun, why), count in builder.most_common(_LISTED):
+        yield f"  removes {show_count(count, noun)} of dockerd's builder (classic store): {why}"
     for why, count in Counter(field.why for field in plan.fields if field.database is None).most_common(_LISTED):
         yield f"  removes {show_count(count, 'key')} from records that stay: {why}"
+
+
+def _noun(field: FieldDrop) -> str:
+    """What a key of a database of dockerd's builder stands for."""
+    if not field.bucket:
+        return "snapshot"
+    return {b"leases": "lease", b"blob": "blob", b"ingests": "ingest"}.get(field.bucket[-1], "build")
 
 
 def image_lines(plan: Plan) -> Iterator[str]:

@@ -46,7 +46,9 @@ def find_pruned(
         kept = {*kept, *(name for name, each in cache.records.items() if (each.last_used or before) > before)}
     dropped = find_dropped(store, cache)
     alive = {name: record for name, record in cache.records.items() if name not in dropped}
-    shared = frozenset[bytes]() if everything or not cache.is_dockers else _shared(store, graph, alive)
+    shared = frozenset[bytes]() if everything else cache.shared
+    if cache.is_dockers and not everything:
+        shared = _shared(store, graph, alive)
     return sorted(_Prune(alive, shared, frozenset(kept), everything=everything).removed())
 
 

@@ -26,7 +26,7 @@ from drydock.model import messages
 from drydock.model.build_cache import BuildCache, CacheRecord
 from drydock.model.errors import DrydockError
 from drydock.model.findings import Finding, Place, Severity
-from drydock.model.layer_store import SNAPSHOTTER
+from drydock.model.layer_store import BUILD_DATABASES, BUILD_HISTORY, BUILD_RECORDS, SNAPSHOTTER
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.roots import Root
 from drydock.model.text import shown
@@ -162,9 +162,14 @@ def build_databases(of: BuildKit) -> list[RawPath]:
         return []
 
 
-def cache_databases(root: Root) -> list[RawPath]:
-    """The databases of cache records that may own leases of a root; none of a folder that cannot be listed."""
-    found: list[RawPath] = []
+def build_databases_beside(root: Root) -> list[RawPath]:
+    """The databases of BuildKit that a run on a root may edit besides the root's own.
+
+    These are the cache records that may own leases of the root, of no folder that cannot be listed, and all databases
+    of the builder of the classic stores that are judged with it, in the order of their edits.
+    """
+    found = [RawPath(os.path.join(data, each)) for data in root.layer_stores for each in BUILD_DATABASES]
+    found = [path for path in found if os.path.lexists(path)]
     for each in (of for buildkits in find_buildkits(root) for of in buildkits):
         with suppress(OSError):
             found += (path for path in _files(each, _CACHE) if _is_workers(each, path))
@@ -220,12 +225,34 @@ def read_classic_records(data: RawPath, *, live: bool = False) -> BuildCache:
         BoltError: it is damaged.
         UnknownRecords: this version of drydock does not know something in it.
     """
-    path = RawPath(data + b"/buildkit/metadata_v2.db")
+    path = RawPath(os.path.join(data, BUILD_RECORDS))
     with opened(path, live=live) as database:
         cache = BuildCache(path, SNAPSHOTTER, False)
         cache.records = {record.id: record for record in _cache_records(database.root, cache)}
         _sound(database)
     return cache
+
+
+def read_classic_history(data: RawPath, *, live: bool = False) -> set[bytes]:
+    """References of the builds in the history of dockerd's builder in the classic mode; none without a database.
+
+    Args:
+        data: the data root.
+        live: read a copy instead of taking a lock.
+
+    Raises:
+        OSError: it cannot be read.
+        DrydockError: it is locked, or cannot be copied.
+        BoltError: it is damaged.
+        UnknownRecords: this version of drydock does not know something in it.
+    """
+    path = RawPath(os.path.join(data, BUILD_HISTORY))
+    if not os.path.lexists(path):
+        return set()
+    with opened(path, live=live) as database:
+        found = set(_history_records(database.root))
+        _sound(database)
+    return found
 
 
 @contextmanager

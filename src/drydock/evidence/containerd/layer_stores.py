@@ -23,7 +23,7 @@ from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.model import messages
 from drydock.model.errors import DrydockError, Refused
 from drydock.model.findings import Place
-from drydock.model.layer_store import BUILDS, LayerStore
+from drydock.model.layer_store import BUILD_LEASES, BUILD_RECORDS, BUILD_SNAPSHOTS, BUILDS, LayerStore
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.plugin_store import PluginStore
 from drydock.model.progress import Progress
@@ -32,9 +32,6 @@ from drydock.model.text import shown
 
 _LOOKS = 4
 _PAUSE = 0.2
-_SNAPSHOTS = b"buildkit/snapshots.db"
-_LEASES = b"buildkit/containerdmeta.db"
-_RECORDS = b"buildkit/metadata_v2.db"
 
 
 def read_plugin_stores(root: Root) -> list[PluginStore]:
@@ -121,13 +118,15 @@ def _leave_young(store: LayerStore) -> None:
 def _read_builds(store: LayerStore, *, live: bool) -> None:
     """Read BuildKit's snapshots, leases and cache records; without any of its databases there are none."""
     builds, data = store.builds, store.data
-    there = {name for name in (_SNAPSHOTS, _LEASES, _RECORDS) if os.path.lexists(os.path.join(data, name))}
+    there = {
+        name for name in (BUILD_SNAPSHOTS, BUILD_LEASES, BUILD_RECORDS) if os.path.lexists(os.path.join(data, name))
+    }
     # A build that is going on writes all of them.
-    builds.snapshots_known = _read(store, _SNAPSHOTS, _read_snapshots, there, live=live)
-    builds.leases_known = _read(store, _LEASES, _read_leases, there, live=live)
-    if _RECORDS not in there:
+    builds.snapshots_known = _read(store, BUILD_SNAPSHOTS, _read_snapshots, there, live=live)
+    builds.leases_known = _read(store, BUILD_LEASES, _read_leases, there, live=live)
+    if BUILD_RECORDS not in there:
         return
-    path = RawPath(os.path.join(data, _RECORDS))
+    path = RawPath(os.path.join(data, BUILD_RECORDS))
     try:
         builds.cache = read_classic_records(data, live=live)
         builds.records = frozenset(each.id for each in builds.cache.records.values() if not each.deleted)

@@ -147,8 +147,8 @@ class PlannedFieldDrop(StrictPart):
     database: Annotated[
         Shown | UnsetType,
         Meta(
-            description="absolute path of the metadata_v2.db of a BuildKit, as shown: the key may be a whole cache "
-            "record; absent: meta.db or metadata.db"
+            description="absolute path of a database of a BuildKit, as shown: the key may be a whole record; absent: "
+            "meta.db or metadata.db"
         ),
     ] = UNSET
 
@@ -337,7 +337,10 @@ class RootPlan(StrictPart):
     rows: Annotated[Sequence[PlannedRowDrop], Meta(description="rows to delete from a snapshotter's metadata.db")]
     fields: Annotated[
         Sequence[PlannedFieldDrop],
-        Meta(description="keys to delete from records and rows that stay; only a repair has any"),
+        Meta(
+            description="keys to delete from records and rows that stay, or from a database of BuildKit; only a repair "
+            "and --drop of build cache or history have any"
+        ),
     ]
     adoptions: Annotated[
         Sequence[PlannedAdoption],

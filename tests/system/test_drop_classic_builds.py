@@ -1,0 +1,208 @@
+"""``clean --drop`` of build cache and history in Docker's classic store takes what dockerd's own commands take."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from tests.engines.hosts import docker_on
+from tests.support import gobbolt
+from tests.support.build_cache import cache_records
+from tests.support.captures import classic_captures, unpack
+from tests.support.documents import run
+from tests.support.faults import run_counted
+from tests.support.records import nested
+from tests.system.test_clean_classic import OWNERLESS, figures, store
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
+]
+
+ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
+"""Whether every command is compared on every engine, and all kill points are tried; ./run prove does that."""
+OLD, NEW = classic_captures()
+DATABASES = ("metadata_v2.db", "containerdmeta.db", "snapshots.db", "history.db")
+HISTORY = "buildx history rm --all"
+COMMANDS = {
+    "build-cache": ["builder prune -f"],
+    "all-build-cache": ["builder prune -f -a"],
+    "all-build-cache,build-history": ["builder prune -f -a", HISTORY],
+}
+COMPARED = [(of, kinds) for of in (OLD, NEW) for kinds in COMMANDS if of is NEW or HISTORY not in COMMANDS[kinds]]
+SAMPLE = [COMPARED[0], COMPARED[-1]]
+# What each start, each question and each build by itself changes.
+PASSING = re.compile(rb"cache\.(lastUsedAt|usageCount|createdAt)")
+
+
+def command(host, kinds, *options):
+    """The drop."""
+    return "clean", "--drop", kinds, "--apply", "--yes", "--state", host / "state", *options, host
+
+
+def dumps(of, host):
+    """The contents of the builder's databases by Go's reader, and its blobs."""
+    folder = host / of.docker / "buildkit"
+    found = {name: gobbolt.dump(folder / name) for name in DATABASES}
+    found["content"] = sorted(path.name for path in (folder / "content/blobs/sha256").iterdir())
+    return found
+
+
+def keys(of, host):
+    """The keys of the builder's databases with their values, times left out, and its blobs."""
+    folder = host / of.docker / "buildkit"
+    found = {name: dict(_flat(nested(folder / name))) for name in DATABASES}
+    return found, sorted(path.name for path in (folder / "content/blobs/sha256").iterdir())
+
+
+def _flat(bucket, path=()):
+    for key, value in bucket.items():
+        if PASSING.fullmatch(key) is None:
+            yield (*path, key), None if isinstance(value, dict) else value
+        if isinstance(value, dict):
+            yield from _flat(value, (*path, key))
+
+
+def cleaned(of, host):
+    """A capture from which what the kill left is gone: dockerd leaves most of it."""
+    host.mkdir()
+    unpack(of, host)
+    run("clean", *OWNERLESS, "--apply", "--yes", "--now", of.taken_at, "--state", host.parent, host, status=0)
+    return host
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.parametrize(("of", "kinds"), [pytest.param(*each, id=f"{each[0].name} {each[1]}")
+                                           for each in (COMPARED if ALL else SAMPLE)])  # fmt: skip
+def test_it_takes_what_dockerd_takes(of, kinds, tmp_path):
+    """On one copy dockerd is told, on the other drydock drops with dockerd stopped: the same keys, blobs and layers.
+
+    dockerd lists and counts the same then, containers run, and what was built is built again.
+    """
+    left = {}
+    for copy in ("theirs", "ours"):
+        host = cleaned(of, tmp_path / copy)
+        before = store(host, of)
+        if copy == "ours":
+            run(*command(host, kinds), status=0)
+            taken = before.keys() - store(host, of).keys()
+        with docker_on(of, host, tmp_path / f"{copy}-work") as docker:
+            for words in COMMANDS[kinds] if copy == "theirs" else ():
+                docker.docker(*words.split())
+            docker.system_df()
+            used = figures(json.loads(docker.system_df("--verbose", "--format", "{{json .}}")))
+            cache = sorted(json.loads(line)["ID"] for line in used.pop("BuildCache"))
+            docker.stop()
+            left[copy] = keys(of, host), store(host, of), used, cache
+            if copy == "theirs":
+                given = before.keys() - left[copy][1].keys()
+                continue
+            assert "Damage" not in run("scan", host)
+            docker.start()
+            docker.docker("start", "--attach", "web")
+            script = b'FROM kept:1\nRUN ["/bin/busybox", "cat", "/srv/kept"]\n'
+            docker.docker("build", "-q", "--network", "none", "-t", "after:1", "-", stdin=script)
+    assert left["ours"] == left["theirs"]
+    assert taken
+    assert taken <= given
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_the_history_goes_where_buildx_cannot_remove_it(tmp_path):
+    """Docker 26.1 has no command for it, and does not heal a build without its lease: its engine lists none."""
+    host = cleaned(OLD, tmp_path / "host")
+    run(*command(host, "build-history"), status=0)
+    with docker_on(OLD, host, tmp_path / "work") as docker:
+        docker.system_df()
+        script = b'FROM kept:1\nRUN ["/bin/busybox", "cat", "/srv/kept"]\n'
+        docker.docker("build", "-q", "--network", "none", "-t", "after:1", "-", stdin=script)
+    history = nested(host / OLD.docker / "buildkit/history.db")[b"_records"]
+    assert len(history) == 1
+    leases = nested(host / OLD.docker / "buildkit/containerdmeta.db")[b"v1"][b"buildkit_history"][b"leases"]
+    assert leases.keys() == {b"ref_" + each for each in history}
+
+
+def test_a_quarantine_gives_the_same_tree_and_databases_back(tmp_path):
+    """Everything of the classic store and of the builder; before that, a second drop finds nothing."""
+    host = cleaned(NEW, tmp_path / "host")
+    before = store(host, NEW), dumps(NEW, host)
+    kinds = "all-build-cache,build-history"
+    (host / "aside").mkdir(mode=0o700)
+    run(*command(host, kinds, "--quarantine", host / "aside"), status=0)
+    marked = cache_records(host / NEW.docker / "buildkit/metadata_v2.db")
+    assert dumps(NEW, host)["content"] == []
+    assert run(*command(host, kinds), status=0).rstrip().endswith("nothing to remove")
+    assert cache_records(host / NEW.docker / "buildkit/metadata_v2.db") == marked
+    (journal,) = (host / "state").glob("*/journal.jsonl")
+    run("undo", journal, status=0)
+    assert (store(host, NEW), dumps(NEW, host)) == before
+
+
+def planned(host, *options):
+    """The records that a plan marks, and the keys that it deletes, by database."""
+    path = host / "plan.json"
+    path.unlink(missing_ok=True)
+    run("plan", *options, "-o", path, host)
+    (plan,) = json.loads(path.read_text())["plans"]
+    assert "/overlay2/" not in json.dumps(plan["fields"])
+    gone = {name: set() for name in DATABASES}
+    for field in plan["fields"]:
+        gone[field["database"].rpartition("/")[2]].add(field["key"])
+    return {mark["id"] for mark in plan["marks"]}, gone, plan["removals"]
+
+
+def test_keep_and_unused_for_keep_a_record_with_all_that_it_needs(tmp_path):
+    """Kept by its id or by its layer's directory; what was used since stays, and what was never used goes."""
+    host = unpack(NEW, tmp_path)
+    records = cache_records(host / NEW.docker / "buildkit/metadata_v2.db")
+    (name,) = [each for each, fields in records.items() if "echo thrown" in fields.get("cache.description", "")]
+    snapshots = nested(host / NEW.docker / "buildkit/snapshots.db")
+    directory = snapshots[name.encode()][b"committed"].decode()
+    needed, above = {name}, records[name]
+    while above.get("cache.parent"):
+        needed.add(above["cache.parent"])
+        above = records[above["cache.parent"]]
+    stays = needed | {directory} | {records[each]["cache.snapshot"] for each in needed}
+    drop = ("--drop", "all-build-cache", "--now", NEW.taken_at)
+    assert needed < planned(host, *drop)[0]
+    for word in (name, f"overlay2/{directory}"):
+        marked, gone, removals = planned(host, *drop, "--keep", word)
+        assert marked
+        assert marked.isdisjoint(needed)
+        assert stays.isdisjoint(set().union(*gone.values()))
+        assert not any(each["path"].endswith(directory) for each in removals)
+    used = {each for each, fields in records.items() if fields.get("cache.usageCount")}
+    marked, _, _ = planned(host, *drop, "--unused-for", "1h")
+    twins = {each for each, fields in records.items() if fields.get("cache.equalMutable")}
+    step = {each for each, fields in records.items() if "echo started" in fields.get("cache.description", "")}
+    assert marked == set(records) - used - twins - step
+
+
+@pytest.mark.slow
+def test_a_kill_after_any_call_is_ended_by_the_next_drop(tmp_path):
+    """Databases are sound, no record that stays has lost its snapshot, and the same drop ends as an undisturbed one."""
+    kinds = "all-build-cache,build-history"
+    made, whole = cleaned(NEW, tmp_path / "made"), tmp_path / "whole"
+    subprocess.run(["cp", "-a", made, whole], check=True)
+    ended = run_counted(*command(whole, kinds))
+    assert (ended.signal, ended.status) == (0, 0), ended.output
+    kept = store(whole, NEW), dumps(NEW, whole)
+    points = [each for each in range(1, len(ended.calls) + 1)
+              if ended.calls[each - 1 : each] != ended.calls[each - 2 : each - 1]]  # fmt: skip
+    for number in points if ALL else points[::17]:
+        host = tmp_path / str(number)
+        subprocess.run(["cp", "-a", made, host], check=True)
+        assert run_counted(*command(host, kinds), kill_after=number).signal == signal.SIGKILL
+        for name in DATABASES:
+            assert gobbolt.check(host / NEW.docker / "buildkit" / name) == (0, "")
+        left = store(host, NEW)
+        assert {path: left.get(path) for path in kept[0]} == kept[0], number
+        run(*command(host, kinds), status=0)
+        assert (store(host, NEW), dumps(NEW, host)) == kept, number
+        assert "unfinished-run" not in run("scan", "--format", "json", "--state", host / "state", host)
+        shutil.rmtree(host)

@@ -1,0 +1,171 @@
+"""What is left of the builder of Docker's classic store, against a model that walks the databases as dockerd does."""
+
+from types import MappingProxyType
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drydock.model.build_cache import BuildCache, CacheRecord
+from drydock.model.layer_store import Builds, BuildSnapshot, ClassicImage, LayerStore
+from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.records import Lease
+from drydock.verdict.classic_builds import find_gone, find_shared, without
+
+NAMES = [letter.encode() * 25 for letter in "abcdef"]
+_PLAIN = MappingProxyType(
+    {
+        "deleted": False, "committed": True, "size": 1, "retain": True, "equal_mutable": b"", "parent": b"",
+        "joined": (), "blob": b"", "blob_only": False,
+    }
+)  # fmt: skip
+
+
+def chain(number):
+    """The chain id of a layer."""
+    return Digest(b"sha256:%064d" % number)
+
+
+def record(name, snapshot=None, **fields):
+    """A cache record."""
+    return CacheRecord(id=name, snapshot=snapshot or name, **{**_PLAIN, **fields})
+
+
+def bucket(key, **fields):
+    """A bucket of snapshots.db."""
+    return BuildSnapshot(key, **{"parent": b"", "committed": None, "is_committed": False, "chain_id": None,
+                                 "size": None, **fields})  # fmt: skip
+
+
+def lease(name, *keys):
+    """A lease of the builder."""
+    held = tuple((b"default", key) for key in keys)
+    return Lease(b"buildkit", name, {b"containerd.io/gc.flat": b""}, (), (), (), held, UnixNano(1))
+
+
+def layers(records, buckets, leases, directories=()):
+    """A classic store with a builder."""
+    cache = BuildCache(RawPath(b"/d/buildkit/metadata_v2.db"), b"default", False, {each.id: each for each in records})
+    made = LayerStore(RawPath(b"/d"))
+    made.directories = dict.fromkeys(directories)
+    made.builds = Builds({each.key: each for each in buckets}, list(leases), frozenset(cache.records), cache=cache,
+                         records_changed=UnixNano(1))  # fmt: skip
+    return made
+
+
+def left(store, gone, ended=None):
+    """The keys of the buckets that are left if records and their leases go."""
+    return without(store, gone, gone if ended is None else ended).snapshots.keys()
+
+
+def test_a_record_takes_its_snapshot_and_the_directory_of_that():
+    """Of a committed one both buckets; not the one that names its layer, which dockerd leaves too."""
+    store = layers(
+        [record(b"k" * 25), record(b"r" * 25, chain(1))],
+        [bucket(b"k" * 25, committed=b"m" * 25, chain_id=chain(2)),
+         bucket(b"m" * 25, is_committed=True, parent=chain(1)),
+         bucket(chain(2)), bucket(chain(1)), bucket(b"r" * 25, chain_id=chain(1))],
+        [lease(b"k" * 25, b"k" * 25), lease(b"r" * 25, chain(1))],
+        [b"m" * 25],
+    )  # fmt: skip
+    assert left(store, {b"k" * 25}) == {b"r" * 25, chain(1), chain(2)}
+    assert left(store, {b"k" * 25, b"r" * 25}) == {b"r" * 25, chain(2)}
+    assert left(store, set()) == store.builds.snapshots.keys()
+
+
+def test_what_another_lease_or_record_uses_stays():
+    """Dockerd would take it; a record that stays would fail then."""
+    store = layers(
+        [record(b"a" * 25, chain(1)), record(b"b" * 25, chain(1)), record(b"c" * 25)],
+        [bucket(chain(1)), bucket(b"a" * 25, chain_id=chain(1)), bucket(b"b" * 25, chain_id=chain(1)),
+         bucket(b"c" * 25)],
+        [lease(b"a" * 25, chain(1)), lease(b"b" * 25, chain(1)), lease(b"c" * 25, b"c" * 25), lease(b"x", b"c" * 25)],
+        [b"c" * 25],
+    )  # fmt: skip
+    assert left(store, {b"a" * 25, b"c" * 25}) == store.builds.snapshots.keys()
+
+
+def test_what_a_killed_run_left_goes():
+    """A snapshot with a directory and without a lease and a record; and that of a record that is marked already."""
+    store = layers(
+        [record(b"d" * 25, deleted=True)],
+        [bucket(b"d" * 25), bucket(b"o" * 25, committed=b"p" * 25), bucket(b"p" * 25, is_committed=True)],
+        [],
+        [b"p" * 25],
+    )
+    cache = store.builds.cache
+    assert find_gone(cache, (), ()) == {b"d" * 25}
+    assert left(store, find_gone(cache, (), ())) == set()
+
+
+def test_the_twin_of_a_record_goes_with_it():
+    """Only the mutable one is marked."""
+    cache = layers(
+        [record(b"m" * 25, committed=False), record(b"i" * 25, equal_mutable=b"m" * 25)], [], []
+    ).builds.cache
+    assert find_gone(cache, [b"m" * 25], ()) == {b"m" * 25, b"i" * 25}
+
+
+def test_what_an_image_begins_with_is_shared():
+    """By the layer that the bucket of the record names; one without a layer, or of no image, is not."""
+    store = layers(
+        [record(name) for name in NAMES[:4]],
+        [bucket(NAMES[0], chain_id=chain(1)), bucket(NAMES[1], chain_id=chain(3)), bucket(NAMES[2])],
+        [],
+    )
+    image = ClassicImage(chain(9), RawPath(b""), 0, (), (), (chain(1), chain(2)), None, b"")
+    store.images = {image.id: image}
+    assert find_shared(store, store.builds.cache) == {NAMES[0]}
+
+
+@st.composite
+def builders(draw):
+    """A builder with records of each form, buckets that are left over, and a choice of records that go."""
+    records, buckets, leases, directories = [], {}, [], []
+    for number, name in enumerate(NAMES[: draw(st.integers(1, len(NAMES)))]):
+        above = draw(st.sampled_from([b"", *(each.snapshot for each in records)]))
+        how = draw(st.sampled_from(["layer", "active", "committed", "exported", "leftover", "forgotten"]))
+        active = b"%d" % number * 25
+        if how == "layer":
+            layer = chain(draw(st.integers(0, 1)))
+            records.append(record(name, layer))
+            buckets[layer], buckets[name] = bucket(layer), bucket(name, chain_id=layer)
+            leases.append(lease(name, layer))
+        elif how == "forgotten":
+            buckets[name] = bucket(name, chain_id=chain(number))
+        else:
+            directory = name if how == "active" else active
+            buckets[directory] = bucket(directory, parent=above, is_committed=how != "active")
+            if how != "active":
+                buckets[name] = bucket(name, committed=active, chain_id=chain(number) if how == "exported" else None)
+            directories.append(directory)
+            if how != "leftover":
+                records.append(record(name))
+                leases.append(lease(name, name))
+    going = draw(st.sets(st.sampled_from([each.id for each in records] or [b""])))
+    return layers(records, buckets.values(), leases, directories), going
+
+
+@given(builders())
+def test_no_snapshot_goes_that_a_record_which_stays_stands_on(made):
+    """By a model: what stays may be reached from a record by its snapshot, its directory and its parents.
+
+    And all that stands for a directory goes if it is not reached; never more goes than dockerd's removal takes.
+    """
+    store, going = made
+    buckets = store.builds.snapshots
+    kept = left(store, going)
+    reached, waiting = set(), []
+    for each in store.builds.cache.records.values():
+        if each.id not in going:
+            waiting += [each.id, each.snapshot]
+    while waiting:
+        key = waiting.pop()
+        if key in buckets and key not in reached:
+            reached.add(key)
+            waiting += [buckets[key].parent, buckets[key].committed or b"", buckets[key].chain_id or b""]
+    assert reached <= kept
+    taken = {each.snapshot for each in store.builds.cache.records.values() if each.id in going}
+    taken |= {buckets[key].committed for key in taken & buckets.keys()}
+    unnamed = {key for key in buckets.keys() - reached if {key, buckets[key].committed} & store.directories.keys()}
+    assert buckets.keys() - kept <= (taken | unnamed) - reached
+    assert (taken | unnamed) & buckets.keys() - reached == buckets.keys() - kept
