@@ -27,10 +27,11 @@ ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
 OLD, NEW = classic_captures()
 DATABASES = ("metadata_v2.db", "containerdmeta.db", "snapshots.db", "history.db")
 HISTORY = "buildx history rm --all"
+KINDS = "all-build-cache,build-history"
 COMMANDS = {
     "build-cache": ["builder prune -f"],
     "all-build-cache": ["builder prune -f -a"],
-    "all-build-cache,build-history": ["builder prune -f -a", HISTORY],
+    KINDS: ["builder prune -f -a", HISTORY],
 }
 COMPARED = [(of, kinds) for of in (OLD, NEW) for kinds in COMMANDS if of is NEW or HISTORY not in COMMANDS[kinds]]
 SAMPLE = [COMPARED[0], COMPARED[-1]]
@@ -131,7 +132,7 @@ def test_a_quarantine_gives_the_same_tree_and_databases_back(tmp_path):
     """Everything of the classic store and of the builder; before that, a second drop finds nothing."""
     host = cleaned(NEW, tmp_path / "host")
     before = store(host, NEW), dumps(NEW, host)
-    kinds = "all-build-cache,build-history"
+    kinds = KINDS
     (host / "aside").mkdir(mode=0o700)
     run(*command(host, kinds, "--quarantine", host / "aside"), status=0)
     marked = cache_records(host / NEW.docker / "buildkit/metadata_v2.db")
@@ -183,26 +184,74 @@ def test_keep_and_unused_for_keep_a_record_with_all_that_it_needs(tmp_path):
     assert marked == set(records) - used - twins - step
 
 
-@pytest.mark.slow
-def test_a_kill_after_any_call_is_ended_by_the_next_drop(tmp_path):
-    """Databases are sound, no record that stays has lost its snapshot, and the same drop ends as an undisturbed one."""
-    kinds = "all-build-cache,build-history"
-    made, whole = cleaned(NEW, tmp_path / "made"), tmp_path / "whole"
-    subprocess.run(["cp", "-a", made, whole], check=True)
-    ended = run_counted(*command(whole, kinds))
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Gives a copy of a host, with what an undisturbed drop leaves of it, and the calls that this makes."""
+    made = cleaned(NEW, tmp_path_factory.mktemp("undisturbed") / "made")
+    whole = copied(made, made.parent / "whole")
+    ended = run_counted(*command(whole, KINDS))
     assert (ended.signal, ended.status) == (0, 0), ended.output
-    kept = store(whole, NEW), dumps(NEW, whole)
-    points = [each for each in range(1, len(ended.calls) + 1)
-              if ended.calls[each - 1 : each] != ended.calls[each - 2 : each - 1]]  # fmt: skip
-    for number in points if ALL else points[::17]:
-        host = tmp_path / str(number)
-        subprocess.run(["cp", "-a", made, host], check=True)
-        assert run_counted(*command(host, kinds), kill_after=number).signal == signal.SIGKILL
+    yield made, (store(whole, NEW), dumps(NEW, whole)), ended.calls
+    shutil.rmtree(made.parent)
+
+
+def copied(made, host):
+    """A copy of a host."""
+    subprocess.run(["cp", "-a", made, host], check=True)
+    return host
+
+
+@pytest.mark.slow
+def test_a_kill_after_any_call_is_ended_by_the_next_drop(undisturbed, tmp_path):
+    """Databases are sound, nothing that stays is lost, and the same drop ends as an undisturbed one."""
+    made, kept, calls = undisturbed
+    points = [each for each in range(1, len(calls) + 1) if calls[each - 1 : each] != calls[each - 2 : each - 1]]
+    for number in points if ALL else points[::29]:
+        host = copied(made, tmp_path / str(number))
+        assert run_counted(*command(host, KINDS), kill_after=number).signal == signal.SIGKILL
         for name in DATABASES:
             assert gobbolt.check(host / NEW.docker / "buildkit" / name) == (0, "")
         left = store(host, NEW)
         assert {path: left.get(path) for path in kept[0]} == kept[0], number
-        run(*command(host, kinds), status=0)
+        run(*command(host, KINDS), status=0)
         assert (store(host, NEW), dumps(NEW, host)) == kept, number
         assert "unfinished-run" not in run("scan", "--format", "json", "--state", host / "state", host)
         shutil.rmtree(host)
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_dockerd_goes_on_wherever_the_drop_was_killed(undisturbed, tmp_path):
+    """It heals what it can when it starts; containers run, a build works, and the next drop takes the rest.
+
+    Killed between leases and snapshots it leaves most: a snapshot that no build can use.
+    """
+    made, kept, calls = undisturbed
+    edits = [number for number, call in enumerate(calls, 1) if call == "utime"]
+    assert len(edits) == len(DATABASES)
+    for number in [*edits, edits[-1] + 12] if ALL else edits[1:2]:
+        host = copied(made, tmp_path / str(number))
+        assert run_counted(*command(host, KINDS), kill_after=number).signal == signal.SIGKILL
+        with docker_on(NEW, host, tmp_path / f"{number}-work") as docker:
+            docker.system_df()
+            assert json.loads(docker.system_df("--verbose", "--format", "{{json .BuildCache}}")) in ([], None), number
+            docker.docker("start", "--attach", "web")
+            docker.stop()
+            run(*command(host, KINDS), status=0)
+            assert store(host, NEW) == kept[0], number
+            docker.start()
+            script = b'FROM kept:1\nRUN ["/bin/busybox", "cat", "/srv/kept"]\n'
+            docker.docker("build", "-q", "--network", "none", "-t", "after:1", "-", stdin=script)
+        shutil.rmtree(host)
+
+
+def test_undo_of_a_killed_drop_brings_no_snapshot_back_that_is_gone(undisturbed, tmp_path):
+    """Killed before its removals, whose data the next drop removed: every build would fail on such a snapshot."""
+    made, kept, calls = undisturbed
+    last = [number for number, call in enumerate(calls, 1) if call == "utime"][-1]
+    host = copied(made, tmp_path / "host")
+    assert run_counted(*command(host, KINDS), kill_after=last).signal == signal.SIGKILL
+    (journal,) = (host / "state").glob("*/journal.jsonl")
+    run(*command(host, KINDS), status=0)
+    assert "which its former records name, is gone" in run("undo", journal, status=None)
+    assert dumps(NEW, host) == kept[1]

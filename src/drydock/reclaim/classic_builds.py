@@ -54,7 +54,7 @@ def plan_builds(layers: LayerStore, of: Store, now: UnixNano, policy: Policy, ke
     """Decide what goes of the builder of a classic store.
 
     Args:
-        layers: the classic store, as it was read.
+        layers: the classic store, as it was read, with the images that stay: cache that only another shares goes.
         of: the root that it was read with.
         now: the time that ages are counted back from.
         policy: its drops, and what stays.

@@ -91,7 +91,7 @@ def plan_classic(
             for each in on_disk(verdict.objects, read)
             if each.path in by_name.paths
         }
-        builds = plan_builds(read, verdict.store, verdict.now, policy, kept - {b""})
+        builds = plan_builds(replace(read, images=store.images), verdict.store, verdict.now, policy, kept - {b""})
         made.withheld += builds.withheld
         made.marks, made.fields, made.kept = builds.marks, builds.fields, builds.kept
         if builds.left is not read.builds:
