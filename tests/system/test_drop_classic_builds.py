@@ -180,8 +180,11 @@ def test_keep_and_unused_for_keep_a_record_with_all_that_it_needs(tmp_path):
     used = {each for each, fields in records.items() if fields.get("cache.usageCount")}
     marked, _, _ = planned(host, *drop, "--unused-for", "1h")
     twins = {each for each, fields in records.items() if fields.get("cache.equalMutable")}
-    step = {each for each, fields in records.items() if "echo started" in fields.get("cache.description", "")}
-    assert marked == set(records) - used - twins - step
+    # What a killed step left goes by itself; of what has no twin yet BuildKit learns the size, which is a use.
+    paired = {fields.get("cache.equalMutable") for fields in records.values()}
+    early = {each for each, fields in records.items() if not fields.get("snapshot.committed") and each not in paired}
+    assert marked == set(records) - used - twins - early
+    assert marked
 
 
 @pytest.fixture(scope="module")

@@ -40,10 +40,12 @@ def find_pruned(
         cache: the records of a worker.
         everything: as ``--all``: internal records, frontends, and what an image shares go too.
         kept: the ids of records that stay, with all that they need.
-        before: records that were used later stay; one that was never used goes, however new it is. None: all go.
+        before: records that were used later stay; one that was never used goes, however new it is, unless BuildKit
+            itself uses it when it starts. None: all go.
     """
     if before is not None:
         kept = {*kept, *(name for name, each in cache.records.items() if (each.last_used or before) > before)}
+        kept.update(_used_at_start(cache))
     dropped = find_dropped(store, cache)
     alive = {name: record for name, record in cache.records.items() if name not in dropped}
     shared = frozenset[bytes]() if everything else cache.shared
@@ -86,6 +88,14 @@ class _Prune:
         if any(self._uses[each.id] > 0 or each.id in self.kept for each in twins):
             return False
         return self.everything or not (record.kind in _SPARED or record.id in self.shared)
+
+
+def _used_at_start(cache: BuildCache) -> Iterator[bytes]:
+    """The records that the first disk-usage run uses, to learn their size (buildkit cache/refs.go commit, v0.34)."""
+    twins = {each.equal_mutable for each in cache.records.values()}
+    for name, each in cache.records.items():
+        if each.is_mutable and each.retain and each.size is None and name not in twins:
+            yield name
 
 
 def _shared(store: Store, graph: Graph, alive: dict[bytes, CacheRecord]) -> frozenset[bytes]:

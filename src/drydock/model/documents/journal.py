@@ -63,7 +63,7 @@ class MissingLine(StrictPart):
         Shown,
         Meta(
             description="below the root, as shown: a blob, the directory of a snapshot, or a row as "
-            "io.containerd.snapshotter.v1.NAME/metadata.db/ROW"
+            "io.containerd.snapshotter.v1.NAME/metadata.db/ROW; absolute: a directory of Docker's classic store"
         ),
     ]
 
