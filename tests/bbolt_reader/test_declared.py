@@ -290,14 +290,14 @@ def test_holes_of_any_size_take_no_time(tmp_path):
             file.write(struct.pack("<Q", far))
             file.seek(far * 1024)
             file.write(struct.pack("<QHHL", far, 2, 1, 60_000) + layout.data[pgid * 1024 + 16 : (pgid + 1) * 1024])
-    start = time.monotonic()
+    start = time.process_time()
     tracemalloc.start()
     with DeclaredDatabase.open(path) as database:
         assert "corrupt" in {damage.code for damage in check(database)}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 400 << 20
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 60
 
 
 def test_construct_is_imported_on_demand(tmp_path):

@@ -146,14 +146,14 @@ def test_many_branches_to_one_page(tmp_path):
         data[pgid * 4096 : pgid * 4096 + len(page)] = page
     data[-4096:-4080] = boltwriter.HEADER.pack(pages + 2, 2, 0, 0)
     path.write_bytes(data)
-    before = time.monotonic()
+    before = time.process_time()
     with Database.open(path) as database:
         _, error = read_all(database)
         assert isinstance(error, Corrupt)
         assert error.file == os.fsencode(path)
         assert error.offset is not None
         assert len(list(verify(database))) > 100
-    assert time.monotonic() - before < 5
+    assert time.process_time() - before < 5
 
 
 def test_many_buckets_in_one_page(tmp_path):
@@ -220,14 +220,14 @@ def test_a_file_of_holes_costs_nothing(tmp_path):
     layout.patch_meta(high_water=2**28)
     os.truncate(path, 2**40)
     tracemalloc.start()
-    before = time.monotonic()
+    before = time.process_time()
     with Database.open(path) as database:
         assert read_all(database)[1] is None
         assert {damage.code for damage in verify(database)} == {"unreachable"}
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 30 << 20
-    assert time.monotonic() - before < 5
+    assert time.process_time() - before < 5
 
 
 def test_overflow_over_holes_is_bounded(tmp_path):

@@ -210,7 +210,7 @@ def test_hostile_pages_end(tmp_path):
     ]
     path = tmp_path / "ring.db"
     path.write_bytes(b"".join([*metas, *pages]))
-    started = time.monotonic()
+    started = time.process_time()
     assert read(path).problems
     path.write_bytes(b"".join([bytes(2 * size), *pages]))
     assert read(path).problems
@@ -221,7 +221,7 @@ def test_hostile_pages_end(tmp_path):
     ]
     path.write_bytes(b"".join([*metas, *pages]))
     assert read(path).problems
-    assert time.monotonic() - started < 30
+    assert time.process_time() - started < 30
 
 
 def bucket(pgid):
@@ -250,10 +250,10 @@ def test_nothing_but_a_hole(tmp_path, holes):
     path = tmp_path / "hole.db"
     path.touch()
     holes(path)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(NotBolt):
         read(path)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("lost", [0, 2])
@@ -265,9 +265,9 @@ def test_a_database_with_a_hole_of_any_size_behind_it(tmp_path, holes, lost):
     alone = read(path)
     assert alone.statements
     holes(path)
-    started = time.monotonic()
+    started = time.process_time()
     grown = read(path)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert grown.statements == alone.statements
     assert grown.guessed_root == alone.guessed_root
 

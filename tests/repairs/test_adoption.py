@@ -460,7 +460,7 @@ def test_a_kill_anywhere_leaves_the_old_or_the_new(tmp_path):
     ended = run_counted(*command)
     assert (ended.signal, ended.status) == (0, 0), ended.output
     new, seen = gobbolt.dump(root / METADATA), set()
-    for number in range(1, len(ended.calls) + 1, 1 if "DRYDOCK_TEST_EVERY_KILL" in os.environ else 2):
+    for number in range(1, len(ended.calls) + 1, 1 if "DRYDOCK_TEST_EVERY_KILL" in os.environ else 5):
         lay_out(root, spaces)
         assert run_counted(*command, kill_after=number).signal == signal.SIGKILL
         assert gobbolt.check(root / METADATA) == (0, "")
@@ -489,7 +489,7 @@ def test_an_error_at_any_call_leaves_the_old_or_the_new(tmp_path, error):
 
         return hook
 
-    for number in range(1, len(calls) + 1, 1 if "DRYDOCK_TEST_EVERY_ERROR" in os.environ else 4):
+    for number in range(1, len(calls) + 1, 1 if "DRYDOCK_TEST_EVERY_ERROR" in os.environ else 9):
         lay_out(root, spaces)
         ended = run_counted(*command, hook=failing(number))
         assert "Traceback" not in ended.output

@@ -563,9 +563,9 @@ def test_hostile_units_end(host, text):
     (host / "names").mkdir()
     for number in range(1024):
         (host / "names" / str(number)).touch()
-    start = time.monotonic()
+    start = time.process_time()
     assert len(found(host)) == 1
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.root
@@ -606,9 +606,9 @@ def test_imports_made_to_keep_a_reader_busy(host, entry):
     (host / "etc/containerd").mkdir()
     entries = ",".join(f'"{entry % number if "%" in entry else entry}"' for number in range(20_000))
     (host / "etc/containerd/config.toml").write_text(f"imports = [{entries}]\n")
-    start = time.monotonic()
+    start = time.process_time()
     (root,) = found(host)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
     assert {finding.code for finding in root.findings} == {"config-unreadable"}
     assert len(root.findings) <= 65
 
