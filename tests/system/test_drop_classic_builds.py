@@ -154,7 +154,7 @@ def planned(host, *options):
     gone = {name: set() for name in DATABASES}
     for field in plan["fields"]:
         gone[field["database"].rpartition("/")[2]].add(field["key"])
-    return {mark["id"] for mark in plan["marks"]}, gone, plan["removals"]
+    return {mark["id"] for mark in plan.get("marks", ())}, gone, plan["removals"]
 
 
 def test_keep_and_unused_for_keep_a_record_with_all_that_it_needs(tmp_path):
@@ -185,6 +185,19 @@ def test_keep_and_unused_for_keep_a_record_with_all_that_it_needs(tmp_path):
     early = {each for each, fields in records.items() if not fields.get("snapshot.committed") and each not in paired}
     assert marked == set(records) - used - twins - early
     assert marked
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_a_damaged_database_keeps_all_that_the_builder_has(name, tmp_path):
+    """Nothing is marked, edited or removed of it, and the plan says so."""
+    host = unpack(NEW, tmp_path)
+    with open(host / NEW.docker / "buildkit" / name, "r+b") as file:
+        file.seek(2 * os.sysconf("SC_PAGE_SIZE"))
+        file.write(bytes(6 * os.sysconf("SC_PAGE_SIZE")))
+    marked, gone, removals = planned(host, "--drop", KINDS, "--now", NEW.taken_at)
+    assert (marked, set().union(*gone.values())) == (set(), set())
+    assert not any(each["path"].startswith("buildkit/") or each["after_edit"] for each in removals)
+    assert "not all of what dockerd's builder keeps could be read" in (host / "plan.json").read_text()
 
 
 @pytest.fixture(scope="module")
