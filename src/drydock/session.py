@@ -5,6 +5,7 @@ Every command starts here, so that none of them forgets a lock, a refusal or the
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -145,7 +146,8 @@ class Session:
         if self._judged is None:
             from drydock.verdict.judge import judge  # noqa: PLC0415 - meanwhile others measure
 
-            self._judged = Judged(*judge(self.store, self.now))
+            with _without_gc():
+                self._judged = Judged(*judge(self.store, self.now))
         return self._judged
 
 
@@ -264,13 +266,30 @@ def open_root(
         Refused: as for :func:`hold_root`, or the clock is wrong.
     """
     with _hold(root, access, ahead, places, reads=True) as held:
-        store = _read(held, access)
+        with _without_gc():
+            store = _read(held, access)
         at = UnixNano(time.time_ns()) if access.now is None else access.now
         if access.timed:
             store.findings += _check_times(held, store, at)
         if access.progress is not None:
             access.progress("judging", 0)
         yield Session(access, held, store, at)
+
+
+@contextmanager
+def _without_gc() -> Iterator[None]:
+    """Do not search for reference cycles meanwhile: a store is hundreds of thousands of values, and none is in one."""
+    if not gc.isenabled() or gc.get_freeze_count():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        # This puts what is new among what is old: the next search would go through all of it otherwise.
+        gc.freeze()
+        gc.unfreeze()
+        gc.enable()
 
 
 @contextmanager

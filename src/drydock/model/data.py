@@ -1,6 +1,8 @@
 """Data on disk, and the rows that tell which directory is which snapshot."""
 
 import enum
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, NamedTuple
@@ -22,6 +24,8 @@ class Fingerprint(NamedTuple):
 
 
 _FACTS: Final = Struct("<QQLqqLqLq")
+_AMOUNTS: Final = Struct("<20xq24xq")
+"""Size and allocated bytes of them alone."""
 FACTS: Final = _FACTS.size
 _SECOND: Final = 1_000_000_000
 
@@ -36,7 +40,7 @@ def pack_facts(fingerprint: tuple[int, int, int, int, int, int], allocated: int)
 
 @dataclass(slots=True)
 class BlobFile:
-    """A file below ``blobs/<algorithm>/``. A host has hundreds of thousands, so their numbers are packed."""
+    """A file below ``blobs/<algorithm>/``. A host has hundreds of thousands: :class:`BlobFiles` has their facts."""
 
     digest: Digest
     facts: bytes
@@ -51,11 +55,6 @@ class BlobFile:
     def path(self) -> RawPath:
         """Relative to the root."""
         return blob_path(self.digest)
-
-    def amounts(self) -> tuple[int, int]:
-        """Bytes in it, and bytes of allocated blocks."""
-        facts = _FACTS.unpack(self.facts)
-        return facts[3], facts[8]
 
     @property
     def size(self) -> int:
@@ -83,6 +82,59 @@ class WorkerBlobFile(BlobFile):
     def path(self) -> RawPath:
         """Relative to the root."""
         return blob_path(self.digest, WORKER_CONTENT)
+
+
+class BlobFiles(Mapping[Digest, BlobFile]):
+    """The files below ``blobs/`` by digest, each made when it is asked for.
+
+    Attributes:
+        digests: all digests in ascending order.
+    """
+
+    __slots__ = ("_facts", "_file", "digests")
+
+    def __init__(self, digests: list[Digest], facts: bytes | bytearray, file: type[BlobFile] = BlobFile) -> None:
+        """Make them of columns.
+
+        Args:
+            digests: in ascending order.
+            facts: the packed facts of each, end to end.
+            file: what is made of them.
+        """
+        self.digests = digests
+        self._facts = facts
+        self._file = file
+
+    @classmethod
+    def of(cls, files: Mapping[Digest, BlobFile]) -> "BlobFiles":
+        """The same files."""
+        if isinstance(files, cls):
+            return files
+        digests = sorted(files)
+        kind = type(files[digests[0]]) if digests else BlobFile
+        return cls(digests, b"".join([files[digest].facts for digest in digests]), kind)
+
+    def __getitem__(self, digest: Digest) -> BlobFile:
+        place = self.place(digest)
+        if place is None:
+            raise KeyError(digest)
+        return self._file(digest, bytes(self._facts[place * FACTS : (place + 1) * FACTS]))
+
+    def __iter__(self) -> Iterator[Digest]:
+        return iter(self.digests)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    def place(self, digest: Digest) -> int | None:
+        """Where a digest is in :attr:`digests`; None if it has no file."""
+        place = bisect_left(self.digests, digest)
+        return place if place < len(self.digests) and self.digests[place] == digest else None
+
+    def amounts(self, place: int) -> tuple[int, int]:
+        """Bytes in the file at a place, and bytes of allocated blocks."""
+        size, allocated = _AMOUNTS.unpack_from(self._facts, place * FACTS)
+        return size, allocated
 
 
 class Junk(NamedTuple):
@@ -208,7 +260,7 @@ class Backend:
 class Content:
     """The content store's files."""
 
-    blobs: dict[Digest, BlobFile] = field(default_factory=dict)
+    blobs: Mapping[Digest, BlobFile] = field(default_factory=dict)
     ingests: list[IngestDirectory] = field(default_factory=list)
     junk: list[Junk] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)

@@ -6,11 +6,11 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from drydock.model.data import BlobFile, Fingerprint, IngestDirectory, Junk, SnapshotEntry
+from drydock.model.data import BlobFile, BlobFiles, Fingerprint, IngestDirectory, Junk, SnapshotEntry
 from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerEntry
 from drydock.model.leases import Holding
-from drydock.model.names import RawPath, Ref, UnixNano
+from drydock.model.names import Digest, RawPath, Ref, UnixNano
 from drydock.model.plugin_store import PluginEntry
 from drydock.model.store import Store
 
@@ -70,8 +70,8 @@ class StoreObject:
     state: State
     allocated: int
     """Bytes on disk: allocated blocks; for a committed snapshot the size in its row (``Store.measured``)."""
-    data: BlobFile | Junk | IngestDirectory | SnapshotEntry | LayerEntry | PluginEntry | None
-    """What is on disk; None if nothing is."""
+    disk: BlobFiles | Junk | IngestDirectory | SnapshotEntry | LayerEntry | PluginEntry | None
+    """What is on disk, for a blob among the files of all blobs; None if nothing is."""
     records: Ref | tuple[Ref, ...] = ()
     """Its records, one for each namespace; the record itself if it is the only one, as nearly always."""
     reach: State | None = None
@@ -84,6 +84,11 @@ class StoreObject:
     """What keeps it: for LIVE the first root that reaches it, for LEASED every lease that does."""
     note: str = ""
     """One shown line, if the state needs a reason."""
+
+    @property
+    def data(self) -> BlobFile | Junk | IngestDirectory | SnapshotEntry | LayerEntry | PluginEntry | None:
+        """What is on disk; None if nothing is."""
+        return self.disk[Digest(self.id)] if isinstance(self.disk, BlobFiles) else self.disk
 
     @property
     def refs(self) -> tuple[Ref, ...]:
@@ -103,12 +108,12 @@ class StoreObject:
     @property
     def path(self) -> RawPath | None:
         """Relative to the root, or to its data root (:class:`DataRootObject`); None if nothing is on disk."""
-        return None if self.data is None else self.data.path
+        return None if (data := self.data) is None else data.path
 
     @property
     def fingerprint(self) -> Fingerprint | None:
         """Of its path; None if nothing is on disk."""
-        return None if self.data is None else self.data.fingerprint
+        return None if (data := self.data) is None else data.fingerprint
 
     @property
     def namespaces(self) -> tuple[bytes, ...]:

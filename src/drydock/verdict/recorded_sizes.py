@@ -27,8 +27,8 @@ _COUNTED = 2048
 def find_far_sizes(store: Store, objects: Iterable[StoreObject]) -> Iterator[Finding]:
     """Findings about the snapshots that were measured."""
     for found in objects:
-        if isinstance(found.data, SnapshotEntry) and found.data.occupied is not None:
-            finding = far_size(store, found, found.data.occupied)
+        if isinstance(found.disk, SnapshotEntry) and found.disk.occupied is not None:
+            finding = far_size(store, found, found.disk.occupied)
             if finding is not None:
                 yield finding
 

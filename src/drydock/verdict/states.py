@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from drydock.model.data import Backend, BlobFile, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.data import Backend, BlobFiles, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref, ingest_name
 from drydock.model.objects import ObjectKind, State, StoreObject
 from drydock.model.policies import BlobCheck
@@ -25,15 +25,17 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
         holders: what keeps a record.
         starts: for each record of a blob the first that ``holders`` gives, if it is LIVE and known already.
     """
-    again, unrecorded = _compare(store)
+    files = BlobFiles.of(store.content.blobs)
+    again, unrecorded = _compare(store.metadata.blobs, files)
     same: dict[int, int] = {}  # most blobs are small: equal sizes share one int object
     alone: dict[int, tuple[Ref, ...]] = {}  # and those with one start share one tuple
     adopting: dict[Digest, list[Ingest]] = {}
     for ingest in store.metadata.ingests:
         if ingest.expected is not None:
             adopting.setdefault(ingest.expected, []).append(ingest)
-    files, wrong, kind, live = store.content.blobs, store.wrong, ObjectKind.BLOB, State.LIVE
+    digests, wrong, kind, live = files.digests, store.wrong, ObjectKind.BLOB, State.LIVE
     compared = store.verified is not BlobCheck.NONE
+    count, after = len(digests), 0  # records are in the order of the files, but for those of a second namespace
     for blob, start in zip(store.metadata.blobs, starts, strict=True):
         refs: Ref | tuple[Ref, ...] = blob.ref
         digest = Digest(blob.ref.key)
@@ -47,8 +49,8 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
             state, held_by = holders(blob.ref)
         else:
             state, held_by = live, alone.get(id(start)) or alone.setdefault(id(start), (start,))
-        file = files.get(digest)
-        if file is None:
+        place = after if after < count and digests[after] == digest else files.place(digest)
+        if place is None:
             found = StoreObject(kind, digest, state, 0, None, refs, state, held_by=held_by)
             if store.content.complete:
                 found.state, found.note = State.MISSING, "it is recorded, but its file is missing"
@@ -56,9 +58,10 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
                 found.note = "it is recorded; whether its file exists could not be read"
             yield found
             continue
-        size, allocated = file.amounts()
+        after = place + 1
+        size, allocated = files.amounts(place)
         allocated = same.setdefault(allocated, allocated)
-        found = StoreObject(kind, digest, state, allocated, file, refs, state, b"", None, held_by)
+        found = StoreObject(kind, digest, state, allocated, files, refs, state, b"", None, held_by)
         if digest in wrong:
             found.state, found.note = State.CORRUPT, "its bytes do not match its digest"
         if compared and (records is not None or (blob.size != size and blob.size is not None)):
@@ -67,9 +70,9 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
                 recorded = ", ".join(str(each) for each in sorted(sizes))
                 found.state, found.note = State.CORRUPT, f"its record says {recorded} bytes, but its file has {size}"
         yield found
-    for file in unrecorded:
-        digest = file.digest
-        found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, file.allocated, file)
+    for place in unrecorded:
+        digest = digests[place]
+        found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, files.amounts(place)[1], files)
         if digest in adopting:
             found.records = tuple(ingest.ref for ingest in adopting[digest])
             found.state, found.held_by = _merge(found.records, holders)
@@ -81,18 +84,17 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
         yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="its name is not a digest")
 
 
-def _compare(store: Store) -> tuple[dict[Digest, list[Blob]], list[BlobFile]]:
-    """The records of blobs that several namespaces record, and the files that none records."""
+def _compare(blobs: Sequence[Blob], files: BlobFiles) -> tuple[dict[Digest, list[Blob]], list[int]]:
+    """The records of blobs that several namespaces record, and the places of the files that none records."""
     again: dict[Digest, list[Blob]] = {}
-    blobs, files = store.metadata.blobs, store.content.blobs
     recorded = {blob.ref.key for blob in blobs}
     if len(recorded) < len(blobs):
         for blob in blobs:
             again.setdefault(Digest(blob.ref.key), []).append(blob)
         again = {digest: records for digest, records in again.items() if len(records) > 1}
-    if files.keys() <= recorded:
+    if recorded.issuperset(files.digests):
         return again, []
-    return again, [file for digest, file in files.items() if digest not in recorded]
+    return again, [place for place, digest in enumerate(files.digests) if digest not in recorded]
 
 
 def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
@@ -182,7 +184,7 @@ def _judge_backend(
 def _add_data(found: StoreObject, backend: Backend, row: Row, entry: SnapshotEntry | None) -> None:
     found.row = row.name
     if entry is not None:
-        found.data = entry
+        found.disk = entry
         found.allocated = entry.allocated if entry.allocated is not None else row.size or 0
         if not entry.is_directory and backend.layout is not LayoutKind.FOREIGN:
             found.state, found.note = State.CORRUPT, f"{row.id} is not a directory"
@@ -222,7 +224,7 @@ def _ingest(records: list[Ingest], directory: IngestDirectory | None, holders: H
         # Not damage: containerd makes the directory when the write continues (core/metadata/content.go Writer).
         found.note = "nothing was received"
     else:
-        found.data, found.allocated = directory, directory.allocated
+        found.disk, found.allocated = directory, directory.allocated
         received = f"{directory.received}" if directory.total is None else f"{directory.received} of {directory.total}"
         found.note = f"{received} bytes were received"
     return found

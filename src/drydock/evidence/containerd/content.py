@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
@@ -15,7 +16,7 @@ from drydock.evidence.files.regular import NotRegular, TooLarge, read_regular
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.worker import Worker, Write
 from drydock.model import messages
-from drydock.model.data import FACTS, BlobFile, Content, IngestDirectory, Junk, WorkerBlobFile, pack_facts
+from drydock.model.data import BlobFile, BlobFiles, Content, IngestDirectory, Junk, WorkerBlobFile, pack_facts
 from drydock.model.findings import Place
 from drydock.model.messages import Text
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
@@ -68,12 +69,15 @@ class BlobListing(Worker):
         """The names of the folders that it listed. Waits until it has ended, in whatever way."""
         return {algorithm for algorithm, count, _, _ in self.read() if not count}
 
-    def files(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """The files of these folders by parts: how many, their digests end to end, and their packed facts as well."""
+    def files(self) -> Iterator[tuple[bytes, int, bytes, bytes]]:
+        """The files of these folders by parts: folder, how many, their digests end to end, and so their packed facts.
+
+        They are in the order of their digests.
+        """
         listed = self.folders()
         for algorithm, count, digests, facts in self.read():
             if count and algorithm in listed:
-                yield count, digests, facts
+                yield algorithm, count, digests, facts
 
 
 def _list_blobs(root: RawPath, content: bytes, write: Write) -> None:
@@ -90,12 +94,11 @@ def _list_blobs(root: RawPath, content: bytes, write: Write) -> None:
 def _list_folder(algorithm: bytes, descriptor: int, write: Write) -> None:
     files: list[tuple[bytes, bytes]] = []
     prefix = algorithm + b":"
-    with os.scandir(descriptor) as entries:
-        for entry in entries:
-            found, digest = entry.stat(follow_symlinks=False), prefix + os.fsencode(entry.name)
-            if not (stat.S_ISREG(found.st_mode) and is_digest(digest)):
-                return  # the starter lists this folder, and reports the entry
-            files.append((digest, pack_facts(fingerprint(found), found.st_blocks * _BLOCK)))
+    for name in os.listdir(descriptor):
+        found, digest = os.stat(name, dir_fd=descriptor, follow_symlinks=False), prefix + os.fsencode(name)
+        if not (stat.S_ISREG(found.st_mode) and is_digest(digest)):
+            return  # the starter lists this folder, and reports the entry
+        files.append((digest, pack_facts(fingerprint(found), found.st_blocks * _BLOCK)))
     files.sort()  # as the records are: what is used together lies together in the memory then
     for start in range(0, len(files), _PART):
         digests, facts = zip(*files[start : start + _PART], strict=True)
@@ -123,11 +126,18 @@ class _ContentStoreReader:
         self._file = WorkerBlobFile if layout.worker else BlobFile
         self._live = live
         self._content = Content()
+        self._columns: defaultdict[bytes, tuple[list[Digest], bytearray]] = defaultdict(lambda: ([], bytearray()))
         self._measure = Measure()
         self._progress = progress
 
     def read(self) -> Content:
         self._list((self._folder, b"blobs"), self._algorithms)
+        digests: list[Digest] = []
+        facts = bytearray()
+        for algorithm in sorted(self._columns):
+            column, packed = self._columns.pop(algorithm)
+            digests, facts = (digests + column, facts + packed) if digests else (column, packed)
+        self._content.blobs = BlobFiles(digests, facts, self._file)
         self._list((self._folder, b"ingest"), self._ingests)
         return self._content
 
@@ -169,21 +179,32 @@ class _ContentStoreReader:
                 os.close(descriptor)
 
     def _add_listed(self, listing: BlobListing) -> None:
-        known, blobs, file = self._known, self._content.blobs, self._file
-        for count, digests, facts in listing.files():
+        known = self._known
+        for algorithm, count, digests, facts in listing.files():
+            column, packed = self._columns[algorithm]
             size = len(digests) // count
-            for number in range(count):
-                raw = digests[number * size : (number + 1) * size]
-                digest = known.get(raw) or Digest(raw)
-                blobs[digest] = file(digest, facts[number * FACTS : (number + 1) * FACTS])
+            for start in range(0, len(digests), size):
+                raw = digests[start : start + size]
+                column.append(known.get(raw) or Digest(raw))
+            packed += facts
             if self._progress is not None:
                 self._progress(count)
 
     def _blobs(self, algorithm: bytes, descriptor: int) -> None:
+        files: list[tuple[Digest, bytes]] = []
+        try:
+            self._list_files(algorithm, descriptor, files)
+        finally:  # what was listed before an error counts
+            files.sort()
+            column, packed = self._columns[algorithm]
+            for digest, facts in files:
+                column.append(digest)
+                packed += facts
+
+    def _list_files(self, algorithm: bytes, descriptor: int, files: list[tuple[Digest, bytes]]) -> None:
         seen = 0
         above, prefix = b"/".join((self._folder, b"blobs", algorithm, b"")), algorithm + b":"
-        known, blobs, type_, regular = self._known, self._content.blobs, _TYPE, stat.S_IFREG
-        of = self._file.of
+        known, type_, regular = self._known, _TYPE, stat.S_IFREG
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 name = entry.name.encode() if entry.name.isascii() else os.fsencode(entry.name)
@@ -198,7 +219,7 @@ class _ContentStoreReader:
                     self._progress(1000)
                 digest = known.get(prefix + name) or Digest(prefix + name)
                 if found.st_mode & type_ == regular and (digest in known or is_digest(digest)):
-                    blobs[digest] = of(digest, fingerprint(found), found.st_blocks * _BLOCK)
+                    files.append((digest, pack_facts(fingerprint(found), found.st_blocks * _BLOCK)))
                     continue
                 path = RawPath(above + name)
                 self._add_junk(path, found, descriptor)
