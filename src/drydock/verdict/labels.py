@@ -18,6 +18,9 @@ PRUNED = b"moby/prune.images"
 FLAT = b"containerd.io/gc.flat"
 SOURCE = b"containerd.io/distribution.source."
 """A registry follows; the value lists its repositories with the blob (core/remotes/docker/handler.go, v2.1)."""
+_BLOB = Kind.BLOB
+_NEW = tuple.__new__
+"""Makes a named tuple without calling the ``__new__`` of its class, which is Python code."""
 _ROOT = b"containerd.io/gc.root"
 _REF = b"containerd.io/gc.ref."
 _LAYER = CONTENT_LABEL + b"l."
@@ -62,7 +65,7 @@ def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:
     """
     for key, value in labels.items():
         if key.startswith(CONTENT_LABEL):
-            yield Ref(Kind.BLOB, namespace, value), key
+            yield _NEW(Ref, (_BLOB, namespace, value)), key
             continue
         if key.startswith(_REF):
             ref = _named(namespace, key[len(_REF) :], value)

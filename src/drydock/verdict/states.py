@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import lt
 
 from drydock.model.data import Backend, BlobFiles, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref, ingest_name
@@ -25,8 +27,9 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
         holders: what keeps a record.
         starts: for each record of a blob the first that ``holders`` gives, if it is LIVE and known already.
     """
-    files = BlobFiles.of(store.content.blobs)
-    again, unrecorded = _compare(store.metadata.blobs, files)
+    blobs, files = store.metadata.blobs, BlobFiles.of(store.content.blobs)
+    named = [Digest(blob.ref.key) for blob in blobs]
+    again = _recorded_again(blobs, named)
     same: dict[int, int] = {}  # most blobs are small: equal sizes share one int object
     alone: dict[int, tuple[Ref, ...]] = {}  # and those with one start share one tuple
     adopting: dict[Digest, list[Ingest]] = {}
@@ -36,9 +39,9 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
     digests, wrong, kind, live = files.digests, store.wrong, ObjectKind.BLOB, State.LIVE
     compared = store.verified is not BlobCheck.NONE
     count, after = len(digests), 0  # records are in the order of the files, but for those of a second namespace
-    for blob, start in zip(store.metadata.blobs, starts, strict=True):
+    met = 0
+    for blob, digest, start in zip(blobs, named, starts, strict=True):
         refs: Ref | tuple[Ref, ...] = blob.ref
-        digest = Digest(blob.ref.key)
         records = again.get(digest) if again else None
         if records is not None:
             if records[0] is not blob:
@@ -59,6 +62,7 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
             yield found
             continue
         after = place + 1
+        met += 1
         size, allocated = files.amounts(place)
         allocated = same.setdefault(allocated, allocated)
         found = StoreObject(kind, digest, state, allocated, files, refs, state, b"", None, held_by)
@@ -70,8 +74,10 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
                 recorded = ", ".join(str(each) for each in sorted(sizes))
                 found.state, found.note = State.CORRUPT, f"its record says {recorded} bytes, but its file has {size}"
         yield found
-    for place in unrecorded:
-        digest = digests[place]
+    unmet = set(digests).difference(named) if met < count else ()
+    for place, digest in enumerate(digests if unmet else ()):
+        if digest not in unmet:
+            continue
         found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, files.amounts(place)[1], files)
         if digest in adopting:
             found.records = tuple(ingest.ref for ingest in adopting[digest])
@@ -84,17 +90,14 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
         yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="its name is not a digest")
 
 
-def _compare(blobs: Sequence[Blob], files: BlobFiles) -> tuple[dict[Digest, list[Blob]], list[int]]:
-    """The records of blobs that several namespaces record, and the places of the files that none records."""
+def _recorded_again(blobs: Sequence[Blob], digests: Sequence[Digest]) -> dict[Digest, list[Blob]]:
+    """The records of each blob that several namespaces record."""
+    if all(map(lt, digests, islice(digests, 1, None))):  # one namespace has them all
+        return {}
     again: dict[Digest, list[Blob]] = {}
-    recorded = {blob.ref.key for blob in blobs}
-    if len(recorded) < len(blobs):
-        for blob in blobs:
-            again.setdefault(Digest(blob.ref.key), []).append(blob)
-        again = {digest: records for digest, records in again.items() if len(records) > 1}
-    if recorded.issuperset(files.digests):
-        return again, []
-    return again, [place for place, digest in enumerate(files.digests) if digest not in recorded]
+    for digest, blob in zip(digests, blobs, strict=True):
+        again.setdefault(digest, []).append(blob)
+    return {digest: records for digest, records in again.items() if len(records) > 1}
 
 
 def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:
