@@ -6,11 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drydock.model.build_cache import BuildCache, CacheRecord
-from drydock.model.layer_store import Builds, BuildSnapshot, ClassicImage, LayerStore
+from drydock.model.layer_store import (
+    Builds,
+    BuildSnapshot,
+    ClassicImage,
+    LayerDirectory,
+    LayerLink,
+    LayerRecord,
+    LayerStore,
+    MountRecord,
+    directory_kind,
+)
 from drydock.model.names import Digest, RawPath, UnixNano
+from drydock.model.objects import ObjectKind, State
 from drydock.model.records import Lease
+from drydock.model.roots import DockerContainer
 from drydock.verdict.classic_builds import find_gone, find_shared, without
+from drydock.verdict.layer_store import judge_layer_store
 
+LAYERS = 3
 NAMES = [letter.encode() * 25 for letter in "abcdef"]
 _PLAIN = MappingProxyType(
     {
@@ -121,9 +135,11 @@ def test_what_an_image_begins_with_is_shared():
 def builders(draw):
     """A builder with records of each form, buckets that are left over, and a choice of records that go."""
     records, buckets, leases, directories = [], {}, [], []
-    for number, name in enumerate(NAMES[: draw(st.integers(1, len(NAMES)))]):
-        above = draw(st.sampled_from([b"", *(each.snapshot for each in records)]))
-        how = draw(st.sampled_from(["layer", "active", "committed", "exported", "leftover", "forgotten"]))
+    for number, name in enumerate(NAMES[: draw(st.integers(2, len(NAMES)))]):
+        above = draw(st.sampled_from([each.snapshot for each in records] or [b""]))
+        how = draw(
+            st.sampled_from(["layer", "layer", "active", "active", "committed", "exported", "leftover", "forgotten"])
+        )
         active = b"%d" % number * 25
         if how == "layer":
             layer = chain(draw(st.integers(0, 1)))
@@ -169,3 +185,67 @@ def test_no_snapshot_goes_that_a_record_which_stays_stands_on(made):
     unnamed = {key for key in buckets.keys() - reached if {key, buckets[key].committed} & store.directories.keys()}
     assert buckets.keys() - kept <= (taken | unnamed) - reached
     assert (taken | unnamed) & buckets.keys() - reached == buckets.keys() - kept
+
+
+def on_disk(store, image_tops, mounted):
+    """Give a store layers, one on the other, with directories for them and for snapshots, images and a container."""
+    lowers = {}
+
+    def put(name, below):
+        lowers[name] = [] if below is None else [below, *lowers[below]]
+        links = tuple(b"L" + each for each in lowers[name])
+        path = RawPath(b"overlay2/" + name)
+        store.directories[name] = LayerDirectory(
+            name, path, directory_kind(name), None, True, b"L" + name, links, True, True
+        )
+        store.links[b"L" + name] = LayerLink(b"L" + name, RawPath(b"overlay2/l/" + b"L" + name), None, name)
+
+    for number in range(LAYERS):
+        parent = chain(number - 1) if number else None
+        cache_id = b"%064d" % number
+        path = RawPath(b"layerdb/" + chain(number))
+        store.layers[chain(number)] = LayerRecord(chain(number), path, None, 0, cache_id, None, parent, 0, True)
+        put(cache_id, b"%064d" % (number - 1) if number else None)
+    for key, each in store.builds.snapshots.items():
+        if key in store.directories:
+            above = store.builds.snapshots.get(each.parent)
+            below = each.parent if above is None or above.committed is None else above.committed
+            layer = store.layers.get(each.parent)
+            put(key, layer.cache_id if layer is not None else below or None)
+    for number in image_tops:
+        chains = tuple(chain(each) for each in range(number + 1))
+        image = ClassicImage(chain(100 + number), RawPath(b""), 0, (), (), chains, None, b"")
+        store.images[image.id] = image
+    if mounted is not None:
+        put(b"f" * 64, b"%064d" % mounted)
+        container = b"c" * 64
+        store.containers[container] = DockerContainer(container)
+        store.mounts[container] = MountRecord(container, RawPath(b"mounts/c"), None, 0, b"f" * 64, None, chain(mounted))
+    return lowers
+
+
+@given(builders(), st.sets(st.integers(0, LAYERS - 1)), st.none() | st.integers(0, LAYERS - 1))
+def test_no_layer_goes_that_anything_which_stays_uses(made, image_tops, mounted):
+    """By a model: what images, the container and the records that stay reach is live afterwards, and nothing else."""
+    store, going = made
+    lowers = on_disk(store, image_tops, mounted)
+    records = [each for each in store.builds.cache.records.values() if each.id not in going]
+    wanted = {chain(each) for top in image_tops for each in range(top + 1)}
+    wanted |= set() if mounted is None else {b"f" * 64, chain(mounted)}
+    waiting = [key for each in records for key in (each.id, each.snapshot)]
+    while waiting:
+        key = waiting.pop()
+        if key not in wanted:
+            wanted.add(key)
+            named = store.builds.snapshots.get(key, bucket(key))
+            waiting += filter(None, (named.parent, named.committed, named.chain_id))
+    for number in reversed(range(LAYERS)):
+        if chain(number) in wanted:
+            wanted |= {b"%064d" % number, *({chain(number - 1)} if number else ())}
+    wanted |= {below for each in wanted & lowers.keys() for below in lowers[each]}
+    store.builds = without(store, going, going)
+    found = judge_layer_store(store, UnixNano(2))
+    live = {each.id for each in found.objects if each.reach is State.LIVE and each.kind is not ObjectKind.LAYER_LINK}
+    there = store.layers.keys() | store.directories.keys()
+    assert live & there == wanted & there
+    assert not [each for each in found.objects if each.state is State.MISSING and each.id in store.layers]
