@@ -12,6 +12,7 @@ from drydock.commands.browse import decide
 from drydock.model.access import Access
 from drydock.model.drops import Drop, DropKind
 from drydock.model.errors import Refused
+from drydock.model.names import Kind, Ref
 from drydock.model.policies import EndLeases
 
 pytestmark = pytest.mark.root
@@ -38,6 +39,9 @@ def test_the_options_that_marks_stand_for(items):
     assert policy.leases == (lease.leases[0].namespace + b"/" + lease.leases[0].key,)
     assert policy.end is EndLeases.EXPIRED
     assert policy_of([temporary, image]).end is EndLeases.TEMPORARY
+    for space, name in ((b"k8s.io", b"k8s.io/c1"), (b"moby", b"c1"), (b"", b"c1")):
+        container = Item("container", "c1", names=(b"c1",), refs=(Ref(Kind.CONTAINER, space, b"c1"),))
+        assert policy_of([container]).drops == (Drop(DropKind.CONTAINER, name),)
     assert policy_of([Item("group", "logs")]).truncate_logs == 10 << 20
 
 

@@ -14,6 +14,7 @@ from drydock.model.plans import Plan, Withheld
 from drydock.model.policies import EndLeases, Policy
 from drydock.model.text import shown
 from drydock.report.wording import show_bytes, show_count
+from drydock.verdict.leases import is_dockers
 
 _LOG: Final = 10 << 20
 """Bytes of each log that stay, as the advice of a scan has it."""
@@ -40,13 +41,20 @@ def _end(item: Item) -> Wish:
     return Wish(leases=tuple(ref.namespace + b"/" + ref.key for ref in item.leases))
 
 
+def _drop_container(item: Item) -> Wish:
+    """By the namespace, too: another one may have the same id."""
+    (name, *_), (ref, *_) = item.names, item.refs
+    whole = ref.namespace + b"/" + name if ref.namespace and not is_dockers(ref.namespace) else name
+    return Wish(drops=(Drop(DropKind.CONTAINER, whole),))
+
+
 def _unreferenced(_: Item) -> Wish:
     return Wish()
 
 
 WISHES: Final[Mapping[str, Callable[[Item], Wish]]] = {
     "image": _drop_named(DropKind.IMAGE),
-    "container": lambda item: Wish(drops=(Drop(DropKind.CONTAINER, item.names[0]),)),
+    "container": _drop_container,
     "pull": _end,
     "lease": _end,
     "group held by nothing": _unreferenced,
