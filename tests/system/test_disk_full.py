@@ -19,7 +19,7 @@ from tests.support.documents import run
 from tests.support.full_disk import disk as small_disk
 from tests.support.full_disk import fill
 from tests.support.records import METADATA
-from tests.support.roots import databases
+from tests.support.roots import databases, dumps
 
 from drydock.reclaim import state_dir
 
@@ -118,6 +118,24 @@ def test_an_edit_needs_no_free_block(disk, memory, monkeypatch):
     assert (root / METADATA).stat().st_size == size
     assert set(on_disk(root)) < before
     assert os.statvfs(disk).f_bfree * 4096 > 1 << 20
+
+
+def test_what_a_container_wrote_makes_room_for_its_end(disk, memory, monkeypatch):
+    """No page of meta.db is free, and nothing is orphaned: its files go before its records, which then go too."""
+    of = capture("docker-28.5-interrupted-pull")
+    host = put(of.name, disk)
+    root = host / of.root
+    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(disk / "var/lib/drydock"), os.fsencode(memory / "drydock")))
+    run("clean", "--end-leases", "temporary", "--apply", "--yes", "--now", of.taken_at, host, status=0)
+    run("bolt", "compact", "--apply", "--yes", root / METADATA)
+    (root / "io.containerd.snapshotter.v1.overlayfs/snapshots/4/fs/more").write_bytes(bytes(1 << 18))
+    fill(disk)
+    drop = ("clean", "--now", of.taken_at, "--drop", "container=web", "--accept-loss", "web", "--apply", "--yes")
+    lists = dumps(root)
+    text = run(*drop, host, status=0)
+    assert "ends lease" in text
+    assert dumps(root) != lists
+    assert not list((host / of.docker / "containers").iterdir())
 
 
 def test_without_any_room_for_the_journal_nothing_is_touched(disk, monkeypatch):

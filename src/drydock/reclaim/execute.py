@@ -2,9 +2,10 @@
 
 The order (docs/safety.md 6): data that no record names, meta.db, each metadata.db, the data that these edits freed. A
 repair edits BuildKit's cache records before meta.db: a record whose lease is gone would be worse than a lease without a
-record. Whenever a crash comes, it leaves nothing but data or leases without a record. There is one exception on a full
+record. Whenever a crash comes, it leaves nothing but data or leases without a record. There is an exception on a full
 disk: if an edit lacks a block, the ingests that the plan removes go first. containerd does without their data: it
-begins such a write again (core/metadata/content.go Writer, v2.1).
+begins such a write again (core/metadata/content.go Writer, v2.1). If that is not enough, what a container wrote goes
+that goes by choice: until the edit is made it does not start, and its engine can still remove it.
 
 What is in the classic layer store of Docker needs no edit, so it goes before the edits too, and makes room for them; if
 a store is dropped whole, it goes last. It has an order of its own: records, children before parents; then what they
@@ -35,6 +36,7 @@ from typing import Final
 
 from drydock.evidence.containerd.store import Held
 from drydock.evidence.files.directory import sync_folder
+from drydock.model.data import RowKind
 from drydock.model.errors import ActionFailed
 from drydock.model.names import RawPath
 from drydock.model.plans import (
@@ -60,7 +62,7 @@ from drydock.reclaim.engine_folders import find_owner
 from drydock.reclaim.execute_edits import copy_database, make_edit, planned_edits
 from drydock.reclaim.execute_names import NamesEdit, copy_names
 from drydock.reclaim.execute_removals import BATCH, run_removals
-from drydock.reclaim.former_state import find_missing
+from drydock.reclaim.former_state import directory_path, find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
 from drydock.reclaim.journal import NO_NOTE, JournalWriter
 from drydock.reclaim.layer_restores import Unpack, note_former, restore_layer
@@ -69,6 +71,8 @@ from drydock.reclaim.quarantine import Quarantine, open_quarantine
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.root_dir import RootDir, open_root_dir
 from drydock.reclaim.state_dir import open_state, places_with
+from drydock.reclaim.syscalls import syncfs
+from drydock.verdict.leases import is_dockers
 
 _MOUNTS: Final = b"image/overlay2/layerdb/mounts/"
 
@@ -173,19 +177,33 @@ def execute(
                 blocked[None] = f"{shown(stays.action.path)}: {stays.cause}"
         after = [removal for removal in own if removal.after_edit and removal.target is not Target.CONTAINER_FOLDER]
 
+        written = _written_layers(plan, store)
+
+        def remove_early(is_early: Callable[[Removal], bool]) -> bool:
+            """Remove some of the plan before the edits; whether there was any. A move to a quarantine frees nothing."""
+            early = [] if apart else [removal for removal in after if is_early(removal)]
+            after[:] = [removal for removal in after if removal not in early]
+            run.outcomes += run_removals(early, root_dir, journal, None, report)
+            if early:
+                # A file system with a journal gives blocks out again only after its next commit.
+                with suppress(OSError):
+                    syncfs(edits[0].file.fd)
+            return bool(early)
+
         def make_room() -> bool:
-            """Remove the ingests of the plan; whether there were any. A move to a quarantine would free nothing."""
-            ingests = [] if apart else [removal for removal in after if removal.target is Target.INGEST]
-            after[:] = [removal for removal in after if removal not in ingests]
-            run.outcomes += run_removals(ingests, root_dir, journal, None, report)
-            return bool(ingests)
+            return remove_early(lambda removal: removal.target is Target.INGEST)
+
+        def give_up() -> bool:
+            return remove_early(lambda removal: removal.path in written)
 
         for each in edits:
             stopped = blocked.get(None) if each.data is None else builders.get(each.data)
             backup = backups[each.file.path]
             if progress is not None:
                 progress("editing the databases", 0)
-            outcome = make_edit(each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room)
+            outcome = make_edit(
+                each, root_dir, store, journal, backup, stopped=stopped, make_room=make_room, give_up=give_up
+            )
             run.edits.append(outcome)
             if outcome.status is not Status.DONE and each.data is not None:
                 builders[each.data] = outcome.detail
@@ -269,6 +287,25 @@ def _outcome_progress(plan: Plan, progress: Progress | None, *, moves: bool) -> 
     if moves or not plan.bytes:
         return lambda _: receive("moved" if moves else "removed", 1, count)
     return lambda outcome: receive("bytes removed", outcome.action.bytes, plan.bytes)
+
+
+def _written_layers(plan: Plan, store: Store) -> set[RawPath]:
+    """The directories of what containers wrote that go by choice."""
+    own = {(drop.namespace, drop.id) for drop in plan.containers}
+    keys = {
+        (record.namespace, record.snapshotter, record.snapshot_key)
+        for record in store.metadata.containers
+        if (record.namespace, record.id) in own
+    }
+    found: set[RawPath] = set()
+    for each in store.metadata.snapshots:
+        is_dockers_own = is_dockers(each.namespace) and (b"", each.key) in own
+        if is_dockers_own or (each.namespace, each.snapshotter, each.key) in keys:
+            backend = store.backends.get(each.snapshotter)
+            row = None if backend is None else backend.rows.get(each.name)
+            if row is not None and row.kind is RowKind.ACTIVE:
+                found.add(directory_path(store.root.layout, each.snapshotter, row.id))
+    return found
 
 
 def _split(

@@ -143,6 +143,7 @@ def make_edit(
     *,
     stopped: str | None,
     make_room: Callable[[], bool],
+    give_up: Callable[[], bool],
 ) -> EditOutcome:
     """Edit one database, read it again, and take the edit back if it left something else than the plan says.
 
@@ -154,6 +155,7 @@ def make_edit(
         backup: the copy of the database from before the run.
         stopped: why no edit may be made any more, or None.
         make_room: removes ingests of the plan early, for a disk that is full; False if there were none.
+        give_up: the same with what containers wrote that go.
     """
     plan, path = each.plan, each.file.path
     leases, records = each.counts
@@ -176,7 +178,7 @@ def make_edit(
         if each.added:
             _sync_blobs(root_dir, plan.adoptions)
             _sync_snapshots(root_dir, plan.snapshots)
-        ways = iter((make_room, lambda: settle_database(each.file.fd, path, keep_time=each.is_cache)))
+        ways = iter((make_room, lambda: settle_database(each.file.fd, path, keep_time=each.is_cache), give_up))
         while True:
             try:
                 fields = edit(each.file.fd, path, deletions, note, insertions, keep_time=each.is_cache)
