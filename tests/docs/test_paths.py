@@ -99,6 +99,17 @@ def test_from_disk_is_full_to_space_is_back(tmp_path):
             give_up_what_is_referenced(docker, point, tmp_path / "again")
 
 
+def cannot_start(docker, point):
+    """Whether Docker does not start once the disk is full; it does where ext4 gives blocks back in that moment."""
+    fill(point)
+    try:
+        docker.start()
+    except TimeoutError:
+        return True
+    docker.stop()
+    return False
+
+
 def give_up_what_is_referenced(docker, point, work):
     """The last path of docs/disk-full.md: the files of a container fill the disk, so that Docker does not start.
 
@@ -112,9 +123,7 @@ def give_up_what_is_referenced(docker, point, work):
     docker.docker("run", "--name", "web", "--network", "none", *shop, "sh", "-c", wrote)
     docker.docker("run", "--detach", "--name", "runs", "--network", "none", *shop, "sleep", "600")
     docker.stop()
-    fill(point)
-    with pytest.raises(TimeoutError):
-        docker.start()
+    assert any(cannot_start(docker, point) for _ in range(5))
     fill(point)
     assert room(point) == 0
     work.mkdir()
