@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "src")]
 
-from benchmarks import browse, compact, disk, memory, onefile, ruler, start, store, visit, whole  # noqa: E402 - the project's tree is found above
+from benchmarks import browse, compact, disk, memory, onefile, removal, ruler, start, store, visit, whole  # noqa: E402 - the project's tree is found above
 
 ALL = {
     "start": start.version,
@@ -29,7 +29,7 @@ ALL = {
     "disk": store.measured,
     "data-root": store.data_root,
     "digest": disk.digest,
-    "remove": disk.remove,
+    "remove": removal.remove,
     "whole": whole.whole,
     "memory": memory.memory,
     "compact": compact.compact,

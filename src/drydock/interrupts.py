@@ -6,6 +6,7 @@ lost the message with the path of the journal, and the status was not 130.
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import threading
@@ -20,14 +21,18 @@ _PATIENCE: Final = 1.0
 
 
 class Deferral:
-    """Whether the work is to stop. Any thread may ask, and no lock is taken."""
+    """Whether the work is to stop. Any thread, and any fork of this process, may ask, and no lock is taken."""
 
     def __init__(self) -> None:
-        self.stops = False
+        self._asked = mmap.mmap(-1, 1)  # shared with forks
 
     def __call__(self) -> bool:
         """Whether the work is to stop."""
-        return self.stops
+        return self._asked[0] != 0
+
+    def stop(self) -> None:
+        """Let the work stop, here and in forks."""
+        self._asked[0] = 1
 
 
 @contextmanager
@@ -53,7 +58,7 @@ def defer_interrupt() -> Iterator[Deferral]:
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal first
-        deferral.stops = True
+        deferral.stop()
         now = time.monotonic()
         if not caught:
             first = now

@@ -11,15 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.support.removal_runs import Run, find_doomed
 from tests.support.store import SNAPSHOTS, Store
 
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.reclaim import execute_removals, knife
-from drydock.reclaim.journal import JournalWriter, read_journal
+from drydock.reclaim.journal import read_journal
 from drydock.reclaim.quarantine import open_quarantine
-from drydock.reclaim.root_dir import open_root_dir
 from drydock.reclaim.state_dir import JOURNAL
 
 
@@ -34,39 +34,6 @@ def store(tmp_path):
     made.doomed = [made.add_blob("ab" * 32), made.add_blob("cd" * 32), made.add_ingest()]
     made.doomed += [made.add_snapshot(str(number)) for number in range(2, 6)]
     return made
-
-
-class Run:
-    """One run with its own journal."""
-
-    def __init__(self, store, state):
-        state.mkdir(exist_ok=True)
-        self.root_dir = open_root_dir(store.root)
-        fd = os.open(state, os.O_RDONLY)
-        self.journal = JournalWriter(fd, RawPath(os.fsencode(state)), RawPath(store.root), "a" * 64)
-        os.close(fd)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.journal.close()
-        self.root_dir.close()
-
-    def remove(self, removals, **options):
-        """Apply."""
-        return execute_removals.run_removals(removals, self.root_dir, self.journal, **options)
-
-
-def find_doomed(store):
-    """What a new scan would find to remove: everything that is not kept, however far an earlier run came."""
-    found = []
-    for folder in {os.path.dirname(path) for path in store.doomed}:
-        for name in sorted(os.listdir(store.path / folder)):
-            path = f"{folder}/{name}"
-            if path not in store.kept:
-                found.append(store.aim(path))
-    return found
 
 
 def restore(store):
@@ -160,7 +127,7 @@ def test_an_error_at_any_call_is_told_and_later_mended(store, tmp_path, monkeypa
 
         return call
 
-    monkeypatch.setattr(execute_removals, "_THREADS", 1)
+    monkeypatch.setattr(execute_removals, "_TOGETHER", 1)
     while left[0] >= 0:
         left[0] = calls
         with monkeypatch.context() as patch:
@@ -256,6 +223,7 @@ def hook(event, arguments):
             os.kill(os.getpid(), 9)
         left -= 1
 from drydock.reclaim import knife, execute_removals
+from tests.support.removal_runs import Run, find_doomed
 from tests.support.store import Store
 import tests_execute_removals as t
 real = knife.move
@@ -277,7 +245,7 @@ store.path = top / "root"
 store.kept, store.doomed = eval((top / "lists").read_text())
 removals = t.find_doomed(store)
 removals.sort(key=lambda r: list(type(r.target)).index(r.target))
-execute_removals._THREADS = 1
+execute_removals._TOGETHER = 1
 sys.addaudithook(hook)
 with t.Run(store, top / f"state{sys.argv[2]}") as run:
     run.remove(removals)

@@ -1,6 +1,7 @@
 """A clean that is killed, after every system call that changes something: nothing kept is hurt, the next finishes."""
 
 import json
+import mmap
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from tests.support import gobbolt
 from tests.support.captures import unpack
 from tests.support.documents import run, scan
 from tests.support.faults import CALLS, places, run_counted
+from tests.support.removal_runs import let_others_help
 from tests.support.roots import data, databases, dumps
 from tests.support.undisturbed import command, strange
 
@@ -73,12 +75,18 @@ def check_sound(root):
 
 def check_point(whole, number, folder):
     """Everything that must hold after a kill at one call."""
-    of = whole.capture
     host = killed(whole, number, folder)
+    check_left(whole, host, f"after {number}")
+    shutil.rmtree(host)
+
+
+def check_left(whole, host, when):
+    """Everything that must hold on a host whose run was killed."""
+    of = whole.capture
     root = host / of.root
     check_sound(root)
     left = data(root)
-    assert {path: left.get(path) for path in whole.data} == whole.data, f"kept data is hurt by a kill after {number}"
+    assert {path: left.get(path) for path in whole.data} == whole.data, f"kept data is hurt by a kill {when}"
     assert says_unfinished(of, host) == is_unfinished(host)
     run(*command(of, host), status=0)
     check_sound(root)
@@ -87,7 +95,6 @@ def check_point(whole, number, folder):
     assert {path: left.get(path) for path in whole.data} == whole.data
     assert left.keys() - whole.data.keys() - strange(of, host, left) == set()
     assert not says_unfinished(of, host)
-    shutil.rmtree(host)
 
 
 @pytest.mark.slow
@@ -109,6 +116,33 @@ def test_a_kill_after_any_call_hurts_nothing_and_the_next_clean_ends_the_same(na
     assert points
     for number in points:
         check_point(whole, number, tmp_path / str(number))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", range(1, 15) if ALL else (2, 8))
+@pytest.mark.parametrize("who", ["helper", "starter"])
+def test_a_kill_while_other_processes_help(who, point, undisturbed, tmp_path, monkeypatch):
+    """Before a call of a helper, it or the one that it helps is killed: what holds after every kill holds then too."""
+    whole = undisturbed("containerd-1.6-planted-orphans")
+    let_others_help(monkeypatch)
+    starter, calls = [], mmap.mmap(-1, 8)
+
+    def kill(*_):
+        starter.append(os.getpid())
+        if os.getpid() != starter[0]:
+            calls[0] += 1
+            if calls[0] == point:
+                os.kill(os.getpid() if who == "helper" else starter[0], signal.SIGKILL)
+
+    host = unpack(whole.capture, tmp_path)
+    ended = run_counted(*command(whole.capture, host), hook=kill)
+    if who == "starter":
+        assert ended.signal == signal.SIGKILL
+    else:
+        assert (ended.signal, ended.status) == (0, 4), ended.output
+        assert "the process that removed it ended before it was done" in ended.output
+    monkeypatch.undo()
+    check_left(whole, host, f"at call {point} of a helper")
 
 
 @pytest.mark.engine

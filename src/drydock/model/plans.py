@@ -450,6 +450,8 @@ class Outcome(NamedTuple):
     """One shown line; for FAILED the reason, and the path of what is left."""
     freed: int = 0
     """Bytes of allocated blocks that were freed."""
+    entries: int = 0
+    """Files and directories that were removed of a tree."""
 
     @property
     def is_left(self) -> bool:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from typing import Final
 
+from drydock.evidence.files.worker import can_start
 from drydock.interrupts import Deferral, defer_interrupt
 from drydock.model.errors import ActionFailed
 from drydock.model.plans import (
@@ -22,15 +23,19 @@ from drydock.model.plans import (
 from drydock.reclaim import removals
 from drydock.reclaim.journal import JournalWriter
 from drydock.reclaim.quarantine import Quarantine
+from drydock.reclaim.removal_pool import remove_together
 from drydock.reclaim.root_dir import RootDir
 
 BATCH: Final = 64
 """Removals that are written to the journal with one sync."""
-_THREADS: Final = 4
-"""Trees that are removed at once where unlink waits for the disk: then they wait together."""
+_TOGETHER: Final = 4
+"""Trees that are removed at once, by as many processes or, if this one may not be forked, by threads: all cores work,
+and where unlink waits for the disk, as on ext4 that has no journal and is mounted with discard, they wait together."""
+_MANY: Final = 5000
+"""So many files and directories must be left for other processes to help: to start them takes as long as a thousand."""
 _WAITS: Final = 2
-"""It waits where so many times the processor's time passes, as with ext4 that has no journal and is mounted with
-discard: the disk drops the blocks of each file. Where it does not wait, threads only take turns, which takes longer."""
+"""Unlink waits where so many times the processor's time passes. Elsewhere, threads would only take turns, which takes
+longer."""
 
 
 def run_removals(
@@ -93,26 +98,34 @@ def _cut(batch: Sequence[Removal], root_dir: RootDir, quarantine: Quarantine | N
 def _cut_trees(batch: Sequence[Removal], root_dir: RootDir) -> Generator[Outcome, None, None]:
     with defer_interrupt() as deferral:
         passed = worked = 0.0
-        done = 0
-        while done < len(batch) and passed <= _WAITS * worked:
+        entries = 0
+        for done, removal in enumerate(batch, 1):
             clock, processor = time.perf_counter(), time.thread_time()
-            outcome = removals.remove(root_dir, batch[done], deferral)
+            outcome = removals.remove(root_dir, removal, deferral)
             passed += time.perf_counter() - clock
             worked += time.thread_time() - processor
-            done += 1
+            entries += outcome.entries
             yield outcome
-        if done < len(batch):
-            yield from _cut_together(batch[done:], root_dir, deferral)
+            left = batch[done:]
+            if entries * len(left) > _MANY * done and can_start():
+                together = remove_together(left, root_dir, deferral, _TOGETHER)
+            elif left and passed > _WAITS * worked:
+                together = _cut_in_threads(left, root_dir, deferral)
+            else:
+                continue
+            with closing(together):
+                yield from together
+            return
 
 
-def _cut_together(batch: Sequence[Removal], root_dir: RootDir, deferral: Deferral) -> Iterator[Outcome]:
-    with ThreadPoolExecutor(_THREADS) as pool:
+def _cut_in_threads(batch: Sequence[Removal], root_dir: RootDir, deferral: Deferral) -> Generator[Outcome, None, None]:
+    with ThreadPoolExecutor(_TOGETHER) as pool:
         futures = [pool.submit(removals.remove, root_dir, removal, deferral) for removal in batch]
         try:
             for future in futures:
                 yield future.result()
         finally:
             # If the caller stops early, nothing more is begun, and running removals end early.
-            deferral.stops = True
+            deferral.stop()
             for future in futures:
                 future.cancel()

@@ -389,12 +389,12 @@ def _marked_names(name: bytes) -> Iterator[bytes]:
 
 def _outcome(removal: Removal, name: bytes, removed: Removed) -> Outcome:
     if not removed.left_count:
-        return Outcome(removal, Status.DONE, freed=removed.freed)
+        return Outcome(removal, Status.DONE, freed=removed.freed, entries=removed.entries)
     where = shown(RawPath(removal.path.rpartition(b"/")[0] + b"/" + name))
     named = "; ".join(f"{left.path}: {left.reason}" for left in removed.left[:3])
     more = f"; and {removed.left_count - 3} more" if removed.left_count > 3 else ""
     detail = f"{removed.left_count} left in {where}: {named}{more}"
-    return Outcome(removal, Status.FAILED, detail, removed.freed)
+    return Outcome(removal, Status.FAILED, detail, removed.freed, removed.entries)
 
 
 def _failed(removal: Removal, error: OSError, reason: str | None = None) -> Outcome:

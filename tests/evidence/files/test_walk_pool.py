@@ -71,14 +71,14 @@ def test_as_one_process_finds_it(layers, monkeypatch):
         return found
 
     monkeypatch.setattr(walk_pool._Worker, "results", results)
-    drawn = walk_pool._drawn
+    drawn = walk_pool.drawn
 
     def slow(tickets, count):
         for number in drawn(tickets, count):
             yield number
             threading.Event().wait(0.01)  # here and in the worker: neither takes everything
 
-    monkeypatch.setattr(walk_pool, "_drawn", slow)
+    monkeypatch.setattr(walk_pool, "drawn", slow)
     assert measured(layers) == alone(layers)
     assert 0 < len(shares) < MANY
 

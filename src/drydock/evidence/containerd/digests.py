@@ -43,7 +43,7 @@ def hash_blobs(
 
     def check(blob: BlobFile, deferral: Deferral) -> bool | None:
         try:
-            fits = _fits(root, blob, progress, lambda: deferral.stops or stop())
+            fits = _fits(root, blob, progress, lambda: deferral() or stop())
         except OSError as error:
             place, problem = Place(RawPath(os.path.join(root, blob.path))), error.strerror or str(error)
             findings.append(messages.UNREADABLE_BLOB(path=blob.path, problem=problem).at(place, blob.digest))

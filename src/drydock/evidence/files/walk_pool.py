@@ -10,7 +10,7 @@ from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
 from drydock.evidence.files.sizes import DiskUsage, Measure, Share
-from drydock.evidence.files.worker import Worker, Write, can_start
+from drydock.evidence.files.worker import Worker, Write, can_start, drawn, tickets
 from drydock.model.data import Occupancy
 
 _FEWEST = 8
@@ -19,8 +19,6 @@ FEW = 4
 """Folders of a part that are walked at once; the rest is left to all cores together."""
 _MOST_AHEAD = 10_000
 """Shares that are measured ahead: each takes memory until its reader asks for it."""
-_TICKET = 4
-_TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
 
 
 class WalkPool:
@@ -38,8 +36,8 @@ class WalkPool:
         self._own: Iterator[int] = iter(())
         if len(shares) < _FEWEST or not can_start():
             return
-        self._tickets = _tickets(len(shares))
-        self._own = _drawn(self._tickets, len(shares))
+        self._tickets = tickets(len(shares))
+        self._own = drawn(self._tickets, len(shares))
         try:
             with suppress(OSError):  # the workers that could be started do the work
                 for _ in range(min(os.cpu_count() or 1, _MOST) - 1):
@@ -300,26 +298,9 @@ class _Worker(Worker):
             yield number, DiskUsage(allocated, entries, skipped, skips, linked, all=whole, upper=upper)
 
 
-def _tickets(count: int) -> int:
-    """A pipe with a number for each share of the work: the process that reads a number does that share."""
-    tickets, source = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        # A user with many pipes gets small ones: the shares that do not fit are measured afterwards.
-        with suppress(BlockingIOError):
-            os.write(source, b"".join(number.to_bytes(_TICKET, "little") for number in range(min(count, _TICKETS))))
-    finally:
-        os.close(source)
-    return tickets
-
-
-def _drawn(tickets: int, count: int) -> Iterator[int]:
-    while len(ticket := os.read(tickets, _TICKET)) == _TICKET:
-        yield from range(int.from_bytes(ticket, "little"), count, _TICKETS)
-
-
 def _measure(shares: Sequence[Share], tickets: int, write: Write) -> None:
     measure = Measure()
-    for number in _drawn(tickets, len(shares)):
+    for number in drawn(tickets, len(shares)):
         counted = None
         with suppress(OSError):  # the starter tries again, and reports the error
             usage = measure.go_on(shares[number])

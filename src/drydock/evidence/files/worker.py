@@ -19,6 +19,8 @@ from drydock.evidence.files.libc import libc
 
 _LENGTH = 8
 """Bytes of the length in front of each result."""
+_TICKET = 4
+_TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 Write = Callable[[Any], None]
@@ -129,3 +131,21 @@ def _write(results: int, result: Any) -> None:  # noqa: ANN401 - as marshal has 
     left = memoryview(len(data).to_bytes(_LENGTH, "little") + data)
     while left:
         left = left[os.write(results, left) :]
+
+
+def tickets(count: int) -> int:
+    """A pipe with a number for each share of the work: the process that reads a number does that share."""
+    found, source = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        # A user with many pipes gets small ones: the shares that do not fit are left over.
+        with suppress(BlockingIOError):
+            os.write(source, b"".join(number.to_bytes(_TICKET, "little") for number in range(min(count, _TICKETS))))
+    finally:
+        os.close(source)
+    return found
+
+
+def drawn(tickets: int, count: int) -> Iterator[int]:
+    """The numbers of the shares that this process is to do, as long as there are any in the pipe."""
+    while len(ticket := os.read(tickets, _TICKET)) == _TICKET:
+        yield from range(int.from_bytes(ticket, "little"), count, _TICKETS)
