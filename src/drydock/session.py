@@ -230,7 +230,7 @@ def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterato
 
     Args:
         held: the root.
-        paths: absolute paths; what is no such database is left out.
+        paths: absolute paths; what is no such database, or is held already, is left out.
         access: whether they are changed.
 
     Raises:
@@ -240,7 +240,7 @@ def hold_caches(held: Held, paths: Iterable[RawPath], access: Access) -> Iterato
     from drydock.evidence.buildkit.records import build_databases_beside  # noqa: PLC0415 - an empty host has none
 
     with ExitStack() as stack:
-        wanted = set(paths)
+        wanted = {path for path in paths if held.find(path) is None}
         for path in filter(wanted.__contains__, build_databases_beside(held.root)):
             stack.enter_context(hold_cache(held, path, exclusive=access.exclusive))
         yield
