@@ -6,18 +6,19 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from drydock.evidence.containerd.early_walk import guess_walk
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.model.access import Access
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, is_within
-from drydock.model.policies import EndLeases, Policy
-from drydock.model.scans import Scan
-from drydock.session import Session, find_roots, open_root
+from drydock.model.policies import EndLeases, Policy, SizeSource
 
 if TYPE_CHECKING:
     from drydock.model.inventories import Inventory
     from drydock.model.pulls import Pull
+    from drydock.model.scans import Scan
+    from drydock.session import Session
 
 
 def scan(where: RawPath | None, access: Access, *, inventory: bool = False, steps: bool = False) -> list[Scan]:
@@ -52,6 +53,10 @@ def look(
     counted: dict[RawPath, Measure] = {}
     top = None if where is None else RawPath(os.path.realpath(where))
     with WalkAhead() as ahead:
+        if access.measure is SizeSource.DISK and not access.live:
+            guess_walk(ahead, where)
+        from drydock.session import find_roots, open_root  # noqa: PLC0415 - meanwhile others measure
+
         for root in find_roots(where, access):
             places = [root.path, *(each for each in root.docker if top is None or is_within(each, top))]
             with open_root(root, access, ahead, places) as session:

@@ -235,6 +235,19 @@ class LayoutKind(enum.Enum):
     FOREIGN = "foreign"
     """Not understood: drydock may read the rows; it reports the directories and never touches them."""
 
+    @classmethod
+    def of(cls, snapshotter: bytes) -> "LayoutKind":
+        """How far the layout of a snapshotter's folder is understood."""
+        return _LAYOUTS.get(snapshotter, cls.FOREIGN)
+
+
+_LAYOUTS = {
+    b"overlayfs": LayoutKind.OVERLAY,
+    b"fuse-overlayfs": LayoutKind.OVERLAY,
+    b"native": LayoutKind.NATIVE,
+    b"erofs": LayoutKind.EROFS,
+}
+
 
 @dataclass(slots=True)
 class Backend:

@@ -25,6 +25,9 @@ WORKER_CONTENT = b"content"
 WORKER_SNAPSHOTS = b"snapshots"
 """The folder of its only snapshotter there (the same)."""
 
+SNAPSHOTS = b"snapshots"
+"""The folder of the directories of snapshots, in the folder of most snapshotters."""
+
 LEFT_BY_RESTORE = b"rm-drydock-"
 """The beginning of the name of a directory that drydock makes beside the snapshots while it unpacks a layer again."""
 

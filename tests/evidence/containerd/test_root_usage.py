@@ -203,7 +203,8 @@ def test_directories_of_snapshots_are_walked_once(unpacked, monkeypatch):
     assert set(snapshots.values()) == {1}
 
 
-def test_one_pool_measures_a_whole_data_root(unpacked_anew, monkeypatch):
+@pytest.mark.parametrize("named", ["host", "data root"])
+def test_one_pool_measures_a_whole_data_root(unpacked_anew, monkeypatch, named):
     """Snapshots, volumes and the rest: nothing waits for what one process has of a part; entries are as without it."""
     taken = capture(DOCKER)
     host = unpacked_anew(taken)
@@ -217,7 +218,8 @@ def test_one_pool_measures_a_whole_data_root(unpacked_anew, monkeypatch):
     os.link(volumes / "7/_data/3/3/file", volumes / "8/_data/again")
     monkeypatch.setattr(threading, "active_count", lambda: 1)  # tests before it may have left some
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    expected = [place.entries for place in places(host)]
+    where = host if named == "host" else host / taken.docker
+    expected = [place.entries for place in places(where)]
     pools = []
     start = WalkPool.__init__
 
@@ -227,7 +229,7 @@ def test_one_pool_measures_a_whole_data_root(unpacked_anew, monkeypatch):
 
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(WalkPool, "__init__", count)
-    (place,) = places(host)
+    (place,) = places(where)
     assert [place.entries] == expected
     assert sum(entry.bytes for entry in place.entries) == du(host / taken.docker)
     assert len(pools) == 1

@@ -11,7 +11,7 @@ from tests.support.gowriting import uvarint, varint
 
 from bbolt_reader import Database
 from drydock.evidence.containerd import snapshots as reader
-from drydock.evidence.containerd.snapshots import layout, read_backend
+from drydock.evidence.containerd.snapshots import read_backend
 from drydock.evidence.files.sizes import Measure
 from drydock.model.data import LayoutKind
 from drydock.model.findings import Severity
@@ -157,7 +157,7 @@ def test_btrfs_has_a_folder_for_each_kind(read, tmp_path):
 )  # fmt: skip
 def test_layouts(read, snapshotter, kind):
     """Which are understood; a directory of another is listed, and neither measured nor a blind spot."""
-    assert layout(snapshotter.encode()) is kind
+    assert LayoutKind.of(snapshotter.encode()) is kind
     backend = read("5", snapshotter=snapshotter)
     assert backend.layout is kind
     assert (backend.entries[0].allocated is None) == (kind is LayoutKind.FOREIGN)

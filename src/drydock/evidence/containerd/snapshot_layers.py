@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drydock.evidence.containerd.overlay_xattrs import FUSE, KERNEL, USER, OverlayFormat
-from drydock.evidence.containerd.snapshots import LAYER, SNAPSHOTS
+from drydock.evidence.containerd.snapshots import LAYER
 from drydock.model.data import Backend, LayoutKind, Row, RowKind
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.layer_store import OVERLAY2, LayerStore
-from drydock.model.names import RawPath
+from drydock.model.names import SNAPSHOTS, RawPath
 from drydock.model.roots import Engine
 from drydock.model.store import Store
 from drydock.model.text import shown

@@ -21,29 +21,17 @@ from drydock.model import messages
 from drydock.model.data import Backend, LayoutKind, Occupancy, RowKind, SnapshotEntry
 from drydock.model.findings import Place
 from drydock.model.messages import Text
-from drydock.model.names import RawPath
+from drydock.model.names import SNAPSHOTS, RawPath
 from drydock.model.progress import Progress, counter
 from drydock.model.roots import CONTAINERD_LAYOUT, RootLayout
 from drydock.model.text import shown
 
-SNAPSHOTS = b"snapshots"
 LAYER = b"layer.erofs"
 """The image that is a committed snapshot of erofs."""
-_LAYOUTS = {
-    b"overlayfs": LayoutKind.OVERLAY,
-    b"fuse-overlayfs": LayoutKind.OVERLAY,
-    b"native": LayoutKind.NATIVE,
-    b"erofs": LayoutKind.EROFS,
-}
 _PARTS = {b"btrfs": (b"view", b"active", SNAPSHOTS)}
 """The folders of snapshots, for a snapshotter with one for each kind (plugins/snapshots/btrfs/btrfs.go, v2.1)."""
 _ID = re.compile(rb"[1-9][0-9]{0,19}\Z")
 _LARGEST_ID = 2**64 - 1
-
-
-def layout(snapshotter: bytes) -> LayoutKind:
-    """How far the layout of a snapshotter's folder is understood."""
-    return _LAYOUTS.get(snapshotter, LayoutKind.FOREIGN)
 
 
 def read_backend(
@@ -71,7 +59,7 @@ def read_backend(
         ahead: has directories that are measured already.
         at: where the root has its snapshotters.
     """
-    backend = Backend(snapshotter, at.snapshotter(snapshotter), layout(snapshotter))
+    backend = Backend(snapshotter, at.snapshotter(snapshotter), LayoutKind.of(snapshotter))
     if database is not None:
         found = read_rows(database, RawPath(os.path.join(root, backend.path, DATABASE)))
         backend.rows, backend.links = found.rows, found.links

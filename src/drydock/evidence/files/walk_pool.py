@@ -17,6 +17,8 @@ _FEWEST = 8
 _MOST = 4
 FEW = 4
 """Folders of a part that are walked at once; the rest is left to all cores together."""
+_FIRST = 2
+"""As :data:`FEW`, of what is measured ahead: a volume, and its ``_data``. All else waits for these."""
 _MOST_AHEAD = 10_000
 """Shares that are measured ahead: each takes memory until its reader asks for it."""
 
@@ -172,7 +174,7 @@ class WalkAhead:
             begun = None
             if split:
                 try:
-                    begun, left = Measure().begin(name, held, FEW)
+                    begun, left = Measure().begin(name, held, _FIRST)
                 except OSError:  # its reader tries again, and reports the error
                     continue
                 self._shares += left
