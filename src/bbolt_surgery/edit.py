@@ -133,7 +133,7 @@ def trust(fd: int, name: bytes) -> bool:
 
 
 def settle(fd: int, name: bytes) -> bool:
-    """Commit the root once more, so that both metas have it: the pages of the older tree are free then.
+    """Commit the root again, so that both metas have it alone: the pages of the older tree and freelists are free then.
 
     This needs no block. :func:`restore` cannot go back beyond it.
 
@@ -147,12 +147,14 @@ def settle(fd: int, name: bytes) -> bool:
     Raises:
         SurgeryError, Damaged, NotCommitted, Uncertain: as :func:`change`.
     """
-    with open_database(fd, name) as opened:
-        used = opened.survey()
-        if len(used) == len(survey(opened.file, opened.root.pgid, None)):
-            return False
-        opened.commit_root(opened.root, opened.meta.high_water, [])
-        return True
+    gained = False
+    for _ in range(2):  # the second time a freelist that the meta in use had before
+        with open_database(fd, name) as opened:
+            if len(opened.survey()) == len(survey(opened.file, opened.root.pgid, None)):
+                break
+            opened.commit_root(opened.root, opened.meta.high_water, [])
+            gained = True
+    return gained
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from tests.support import gobbolt, surgery
 
 from bbolt_reader import Database
 from bbolt_surgery import Deletion
-from drydock.model.errors import ActionFailed, DiskFull
+from drydock.model.errors import ActionFailed, DiskFull, Refused
 from drydock.model.text import shown
-from drydock.reclaim.edit import EditStatus, edit, edit_status, revert
+from drydock.reclaim.edit import EditStatus, check_former, edit, edit_status, revert, settle_database
 
 pytestmark = pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}")
 
@@ -52,6 +52,23 @@ def test_an_edit_stands_until_it_is_taken_back(database):
     assert gobbolt.dump(Path(copy)) == gobbolt.dump(backup)
     with pytest.raises(ActionFailed):
         revert(fd, os.fsencode(path), fields)
+
+
+def test_an_edit_after_settling_is_undone_as_any(database):
+    """Its receipt is of the transaction after the copy's; contents and root are the same, so both are believed."""
+    path, backup, _, fd = database
+    assert settle_database(fd, os.fsencode(path))
+    assert not settle_database(fd, os.fsencode(path))
+    fields = noted(database)
+    check_former(fd, os.fsencode(path), fields)
+    revert(fd, os.fsencode(path), fields)
+    assert edit_status(fd, os.fsencode(path), fields) is EditStatus.FORMER
+    check_former(fd, os.fsencode(path), fields)
+    copy = shutil.copy(path, f"{path}.copy")
+    assert gobbolt.dump(Path(copy)) == gobbolt.dump(backup)
+    assert gobbolt.check(Path(copy)) == (0, "")
+    with pytest.raises(Refused):
+        check_former(fd, os.fsencode(path), {**fields, "txid_before": int(fields["txid_before"]) + 1})
 
 
 def test_an_edit_that_never_counted(database):
