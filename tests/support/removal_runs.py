@@ -49,7 +49,7 @@ def find_doomed(store):
 def let_others_help(monkeypatch):
     """Other processes help, however little there is to do and whatever else this process had to do before.
 
-    The process that starts them takes its first share when they have taken half of them.
+    The process that starts them takes its first share when they have taken one each, or half of all.
     """
     monkeypatch.setattr(execute_removals, "_MANY", 0)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
@@ -66,7 +66,7 @@ def let_others_help(monkeypatch):
 
     def draw(tickets, count):
         left, end = array("i", [4 * count]), time.monotonic() + 30
-        while not helping and left[0] > 2 * count and time.monotonic() < end:
+        while not helping and left[0] > 4 * (count - min(3, count // 2)) and time.monotonic() < end:
             fcntl.ioctl(tickets, termios.FIONREAD, left)
         yield from drawn(tickets, count)
 
