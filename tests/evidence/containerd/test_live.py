@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import time
 
 import pytest
 from tests.support.boltwriter import write
@@ -184,6 +185,19 @@ def test_what_is_young_may_be_in_the_making(place, monkeypatch):
     assert ("snapshot", 3) not in found
     assert found["blob", 4] is found["snapshot", 4] is State.MISSING
     assert numbers(found, "blob") == numbers(found, "snapshot") == {1, 2}
+
+
+@pytest.mark.parametrize("age", [0, 100])
+def test_a_young_record_may_have_a_row_of_another_name(place, monkeypatch, age):
+    """The row of a snapshot that is being committed has its new name already; an old record without a row is damage."""
+    monkeypatch.setitem(MOMENT, b"createdat", go_time(int(time.time()) - age))
+    records(place, (1, 2, 4), (1, 2, 4, 9))
+    metadata = (place / os.fsdecode(CONTAINERD_LAYOUT.metadata)).read_bytes()
+    records(place, (1, 2, 4), (1, 2, 4))
+    (place / os.fsdecode(CONTAINERD_LAYOUT.metadata)).write_bytes(metadata)
+    found = states(place, monkeypatch, lambda _: None, young=60)
+    assert numbers(found, "snapshot") == ({1, 2, 9} if age else {1, 2})
+    assert found.get(("snapshot", 9), State.MISSING) is State.MISSING
 
 
 def test_nothing_is_planned_on_the_strength_of_it(place):

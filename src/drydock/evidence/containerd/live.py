@@ -90,7 +90,11 @@ def _names(metadata: Metadata, snapshotter: bytes) -> set[bytes]:
 
 
 def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
-    """Leave out young data that no record names: on a slow disk the commit of its record may take long."""
+    """Leave out young data that no record names, and young snapshots without a row: both commits may take long.
+
+    When a snapshot is committed, its row gets another name before its record goes (containerd core/metadata/snapshot.go
+    Commit, v2.4.2).
+    """
     oldest = time.time_ns() - _YOUNG * 1_000_000_000
 
     def kept(path: RawPath, seen: Fingerprint) -> bool:
@@ -108,6 +112,12 @@ def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
             for key, row in backend.rows.items()
             if key in recorded or (row.id not in young and (row.created is None or row.created < oldest))
         }
+    rows = {name: backend.rows for name, backend in store.backends.items()}
+    store.metadata.snapshots = [
+        each
+        for each in store.metadata.snapshots
+        if each.created is None or each.created < oldest or each.name in rows.get(each.snapshotter, (each.name,))
+    ]
 
 
 def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) -> None:
