@@ -17,6 +17,9 @@ from tests.support.faults import run_counted
 from tests.support.records import nested
 from tests.system.test_clean_classic import OWNERLESS, figures, store
 
+from drydock.model.plans import Outcome, Status, Target
+from drydock.reclaim import removals
+
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
@@ -142,6 +145,29 @@ def test_a_quarantine_gives_the_same_tree_and_databases_back(tmp_path):
     (journal,) = (host / "state").glob("*/journal.jsonl")
     run("undo", journal, status=0)
     assert (store(host, NEW), dumps(NEW, host)) == before
+
+
+def test_no_layer_goes_while_the_file_of_an_image_that_should_go_stays(tmp_path, monkeypatch):
+    """An image's file cannot be removed: it needs its layers, so no database of the builder is edited, no layer goes.
+
+    Of what only images and build cache use together, the next drop takes everything.
+    """
+    host = cleaned(NEW, tmp_path / "host")
+    before = store(host, NEW), dumps(NEW, host)
+    real = removals.remove
+
+    def remove(root_dir, removal, *rest):
+        if removal.target is Target.STORE_FILE:
+            return Outcome(removal, Status.FAILED, "it is immutable")
+        return real(root_dir, removal, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(removals, "remove", remove)
+        text = run(*command(host, "unused-images,all-build-cache", "--accept-loss", "kept:1"), status=4)
+    assert "it is immutable" in text
+    assert (store(host, NEW), dumps(NEW, host)) == before
+    run(*command(host, "unused-images,all-build-cache", "--accept-loss", "kept:1"), status=0)
+    assert store(host, NEW) != before[0]
 
 
 def planned(host, *options):

@@ -159,7 +159,12 @@ def execute(
 
         remove_classic({}, after_edit=False)
         blocked: dict[bytes | None, str] = {}
-        builders: dict[RawPath, str] = {}
+        # An image or a container whose removal failed needs its layers, which besides it only build cache may hold.
+        builders = {
+            each.action.root: f"{shown(each.action.path)}: {each.cause}"
+            for each in run.outcomes
+            if each.is_left and each.action.target in CLASSIC_RECORDS
+        }
         """Why the databases of the builder of a classic store were not edited, by data root."""
         stays = next((each for each in run.outcomes if each.action.target is Target.STORE_FILE and each.is_left), None)
         if stays is not None:
