@@ -71,6 +71,21 @@ def test_an_edit_after_settling_is_undone_as_any(database):
         check_former(fd, os.fsencode(path), {**fields, "txid_before": int(fields["txid_before"]) + 1})
 
 
+def test_the_root_of_an_earlier_edit_is_not_believed_with_the_copy_of_that_one(database, tmp_path):
+    """Pages of it may have been written over since: a journal that names it and that copy was changed."""
+    path, _, _, fd = database
+    first = noted(database)
+    backup = tmp_path / "second"
+    shutil.copy(path, backup)
+    with Database.open(path) as opened:
+        deletions = [Deletion((), key) for key, _ in list(opened.root.items())[:1]]
+    second = {**edit(fd, os.fsencode(path), deletions, lambda _: None), "backup": shown(os.fsencode(backup))}
+    check_former(fd, os.fsencode(path), second)
+    earlier = {name: first[name] for name in first if name.endswith("_before") and not name.startswith("txid")}
+    with pytest.raises(Refused, match="the journal was changed"):
+        check_former(fd, os.fsencode(path), {**second, **earlier, "backup": first["backup"]})
+
+
 def test_an_edit_that_never_counted(database):
     """The note was written and the commit was not: as it was before."""
     path, _, deletions, fd = database

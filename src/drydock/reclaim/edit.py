@@ -291,8 +291,10 @@ def check_former(lock: int, name: bytes, fields: Fields) -> None:
     elif stands is EditStatus.MOVED or not metas:
         # Nothing will be committed; and if the database is in its former state, only the copy could show another.
         return
-    # The copy is older by one or two transactions if the database was settled for want of room.
-    near = [meta for meta in metas if 0 <= receipt.txid_before - meta.txid <= 2]
+    # The copy is older by one or two transactions if the database was settled for want of room. Of an edit that stands
+    # the former meta is in the database then; a copy of an older state, whose pages may be in use again, will not do.
+    spare = 0 if stands is EditStatus.EDITED else 2
+    near = [meta for meta in metas if 0 <= receipt.txid_before - meta.txid <= spare]
     if noted not in [(RootHeader(meta.root, meta.sequence), meta.high_water) for meta in near]:
         where = f"neither in the database nor in {shown(copy)}" if copy else "not in the database"
         raise Refused(
