@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -132,3 +134,19 @@ def test_on_a_read_only_mount(database, exclusive):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         subprocess.run(["umount", mount], check=True)
+
+
+def test_a_fork_that_has_the_database_mapped_keeps_no_lock(database):
+    """Neither its descriptors nor its mapping: an engine can start as soon as the lock was given back."""
+    lock = hold(RawPath(os.fsencode(database)), exclusive=True)
+    with mmap.mmap(lock.fd, 0, prot=mmap.PROT_READ):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+    try:
+        lock.release()
+        hold(RawPath(os.fsencode(database)), exclusive=True).release()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from drydock.evidence.files.regular import open_regular
@@ -33,6 +34,9 @@ class Lock:
     def release(self) -> None:
         """Give the lock back; a second call does nothing."""
         if self.fd >= 0:
+            # A fork that measures may go on. If it has the file mapped, closing this descriptor would not unlock it.
+            with suppress(OSError):
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
             os.close(self.fd)
             self.fd = -1
 
