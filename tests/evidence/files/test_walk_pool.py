@@ -14,6 +14,7 @@ from drydock.evidence.files import walk_pool
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkAhead, measure_folders
+from drydock.evidence.files.worker import Worker
 
 MANY = 40
 
@@ -140,6 +141,20 @@ def test_no_worker_stays(layers, monkeypatch):
     with pytest.raises(ChildProcessError):
         os.waitpid(started[0], os.WNOHANG)
     assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_another_process_of_the_number_of_a_worker_is_not_killed(monkeypatch):
+    """If SIGCHLD is ignored, as the parent of this process may have it, the kernel gives the number away at once."""
+    former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        worker = Worker(lambda write: write(1))
+        while os.path.exists(f"/proc/{worker._pid}"):
+            time.sleep(0.001)
+        monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("killed"))
+        assert list(worker.news()) == [1]
+        worker.close()
+    finally:
+        signal.signal(signal.SIGCHLD, former)
 
 
 def test_a_folder_that_is_gone(layers):

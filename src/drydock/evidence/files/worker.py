@@ -79,11 +79,21 @@ class Worker:
 
     def close(self) -> None:
         """End the worker if it still runs."""
-        if self._pid:
+        if not self._has_ended():
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             self.wait()
         os.close(self._results)
+
+    def _has_ended(self) -> bool:
+        """Whether the worker has ended. Where SIGCHLD is ignored, its number may be another process's by then."""
+        if self._pid:
+            ended = self._pid
+            with suppress(ChildProcessError):
+                ended, _ = os.waitpid(self._pid, os.WNOHANG)
+            if ended:
+                self._pid = 0
+        return not self._pid
 
     def _results_from(self, start: int) -> Iterator[tuple[Any, int]]:
         """Each result from there on, with the place of the next one. The worker shares the position in the file."""
