@@ -134,6 +134,18 @@ def test_what_an_image_shares_stays(case):
     assert pruned(records, *there[1:]) == every
 
 
+def test_damaged_records_neither_hang_it_nor_fill_the_memory():
+    """A circle stays, because all in it are needed; each merge of two merges doubles what is compared."""
+    circle = [record(A, parent=B, blob=digest(1)), record(B, parent=A, blob=digest(2)), record(C, parent=B)]
+    there = [image(digest(100)), _manifest(digest(1), digest(2))]
+    assert pruned(circle, *there) == [C]
+    merges = [record(b"0", blob=digest(1))]
+    for number in range(1, 50):
+        below = merges[-1].id
+        merges.append(record(b"%d" % number, joined=(below, below)))
+    assert pruned(merges, *there) == sorted(each.id for each in merges)
+
+
 def test_records_that_buildkit_drops_need_nothing():
     """They go by themselves, so they are not pruned, and what they need may go."""
     records = [record(A), record(B, parent=A, deleted=True)]

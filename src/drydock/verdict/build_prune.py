@@ -109,7 +109,9 @@ def _shared(store: Store, graph: Graph, alive: dict[bytes, CacheRecord]) -> froz
         if is_dockers(image.namespace)
         for layers in _layers(graph, Ref(Kind.BLOB, image.namespace, image.target), set())
     } - {b""}
+    longest = max(map(len, images), default=0)
     chains: dict[bytes, bytes] = {}
+    begun: set[bytes] = set()
 
     def chain(name: bytes) -> bytes:
         waiting = [name]
@@ -117,11 +119,13 @@ def _shared(store: Store, graph: Graph, alive: dict[bytes, CacheRecord]) -> froz
             record = alive[waiting[-1]]
             needed = _below(record, alive)
             open_ = [each for each in needed if each not in chains]
-            if open_:
+            if open_ and record.id not in begun:
+                begun.add(record.id)
                 waiting += open_
                 continue
+            # In a circle, which BuildKit does not make, one of them is open still. Merges of merges double each time.
             own = b"" if record.joined and not record.blob else record.blob
-            chains[record.id] = b"".join(chains[each] for each in needed) + own
+            chains[record.id] = (b"".join(chains.get(each, b"") for each in needed) + own)[: longest + 1]
             waiting.pop()
         return chains[name]
 
