@@ -1,5 +1,7 @@
 """Which containers a choice drops: by rules written here again, and never one that ran at the engine's last stop."""
 
+import shlex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,6 +194,22 @@ def test_a_sandbox_goes_after_all_containers_of_its_pod(field, pod_of, words, go
     assert (b"s1" in going) == (goes and not lacking)
     if b"s1" in going:
         assert {ref.kind for ref in going[b"s1"].refs} == {Kind.CONTAINER, Kind.SANDBOX, Kind.LEASE}
+
+
+def test_what_frees_the_network_of_a_pod_can_be_copied_into_a_shell():
+    """Also where somebody else named a network or a namespace so that it would be another command."""
+    kind = "io.cri-containerd.kind"
+    read = host({}, records=[record(b"s1", b"k8s.io", **{kind: b"sandbox"})])
+    networks = b"/var/lib/cni/networks/"
+    addresses = (RawPath(networks + b"a/10.0.0.1"), RawPath(networks + b"b;reboot/10.0.0.2"))
+    read.container_files.pods = {b"s1": Pod(has_network=True, addresses=addresses, namespace=b"cni-$(reboot)")}
+    verdict, _ = judge(read, NOW)
+    (sandbox,) = choose_containers(verdict, [parse_drop(b"container=s1")], accepted=(b"all",)).going
+    said = sandbox.drop.why.partition("freed by: ")[2].split("; ")
+    assert [shlex.split(each) for each in said] == [
+        *(["rm", each.decode()] for each in addresses), ["ip", "netns", "delete", "cni-$(reboot)"],
+    ]  # fmt: skip
+    assert "'cni-$(reboot)'" in said[2]
 
 
 def test_an_id_in_two_namespaces_names_neither():

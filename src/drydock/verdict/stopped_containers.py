@@ -382,7 +382,7 @@ def _say_network(pod: Pod) -> str:
     if not pod.has_network:
         return ""
     frees = [f"rm {quoted_path(path)}" for path in pod.addresses]
-    frees += [f"ip netns delete {shown(pod.namespace)}"] if pod.namespace else []
+    frees += [f"ip netns delete {quoted_path(pod.namespace)}"] if pod.namespace else []
     if not pod.addresses:
         frees.append("its CNI plugin, for an address that no file in /var/lib/cni/networks reserves")
     return f"; its network stays reserved, freed by: {'; '.join(frees)}"
