@@ -100,6 +100,28 @@ def test_an_edit_that_never_counted(database):
     assert edit_status(fd, os.fsencode(path), notes[0]) is EditStatus.FORMER
 
 
+def test_an_edit_that_never_counted_before_the_database_was_settled(database, tmp_path):
+    """The transaction is the one that the note has for the edit, with the contents from before: as it was before."""
+    path, _, _, fd = database
+    noted(database)
+    backup = tmp_path / "second"
+    shutil.copy(path, backup)
+    notes = []
+
+    def stop(fields):
+        notes.append({**fields, "backup": shown(os.fsencode(backup))})
+        raise ActionFailed("the disk is full")
+
+    with Database.open(path) as opened:
+        deletions = [Deletion((), key) for key, _ in list(opened.root.items())[:1]]
+    with pytest.raises(ActionFailed, match="the disk is full"):
+        edit(fd, os.fsencode(path), deletions, stop)
+    assert settle_database(fd, os.fsencode(path))
+    with Database.open(path) as opened:
+        assert opened.meta.txid == notes[0]["txid_after"]
+    assert edit_status(fd, os.fsencode(path), notes[0]) is EditStatus.FORMER
+
+
 def test_somebody_else_wrote(database):
     """Go's bbolt committed since the edit: moved, and not reverted."""
     path, _, _, fd = database

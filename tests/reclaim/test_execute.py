@@ -11,7 +11,8 @@ from tests.support.captures import capture
 from tests.support.documents import run
 from tests.support.roots import dumps
 
-from drydock.model.errors import ActionFailed
+from bbolt_surgery.edit import open_database
+from drydock.model.errors import ActionFailed, DiskFull
 from drydock.reclaim import execute as execute_module
 from drydock.reclaim import execute_edits
 
@@ -38,6 +39,40 @@ def test_an_edit_that_comes_out_otherwise_is_taken_back(unpacked_anew, monkeypat
     monkeypatch.setattr(execute_edits, "_compare", lambda *_: "other records are there than planned")
     text = clean(of, host, status=4)
     assert "taken back" in text
+    assert dumps(root) == before
+    assert set(on_disk(root)) == there
+
+
+def test_an_edit_that_was_noted_twice_is_undone(unpacked_anew, monkeypatch):
+    """The disk is full when the note is written already, as where the meta needs a block, too: all comes back."""
+    of = capture(ONE)
+    host = unpacked_anew(of)
+    root = host / of.root
+    (host / "aside").mkdir(mode=0o700)
+    before, there = dumps(root), set(on_disk(root))
+    real, full = execute_edits.edit, []
+
+    def edit(fd, path, deletions, note, insertions, **options):
+        def fail(fields):
+            note(fields)
+            full.append(path)
+            raise DiskFull("no space")
+
+        return real(fd, path, deletions, note if path in full else fail, insertions, **options)
+
+    def settle(_, path, **__):
+        with open(path, "r+b") as file, open_database(file.fileno(), path) as opened:
+            opened.commit_root(opened.root, opened.meta.high_water, [])
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(execute_edits, "edit", edit)
+        patched.setattr(execute_edits, "settle_database", settle)
+        clean(of, host, "--quarantine", host / "aside", status=0)
+    assert len(full) == 2
+    assert dumps(root) != before
+    (journal,) = host.glob("state/*/journal.jsonl")
+    run("undo", journal, status=0)
     assert dumps(root) == before
     assert set(on_disk(root)) == there
 

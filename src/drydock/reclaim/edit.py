@@ -258,7 +258,8 @@ def edit_status(lock: int, name: bytes, fields: Fields) -> EditStatus:
             if at == (receipt.txid_before, receipt.root_before):
                 return EditStatus.FORMER
             # Taken back by a later commit; or bbolt itself put its root on that page, which was free for it.
-            again = 0 < meta.txid - receipt.txid_after <= 2 and at[1] == receipt.root_before
+            # Or it never counted, and the database was settled then for want of room.
+            again = 0 <= meta.txid - receipt.txid_after <= 2 and at[1] == receipt.root_before
             return EditStatus.FORMER if again and _equals_backup(database, fields) else EditStatus.MOVED
     except BoltError as error:
         raise ActionFailed(f"{shown(name)}: {error}") from error

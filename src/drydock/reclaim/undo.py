@@ -69,7 +69,9 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             copy; nothing was changed.
     """
     run = Run(journal.root, journal.path, "the journal that was undone")
-    edits = [entry for entry in reversed(journal.entries) if entry.do == "edit"]
+    # Of an edit that was begun again, because the disk was full when it was noted already, the last note counts.
+    last = {entry.path: entry for entry in journal.entries if entry.do == "edit"}
+    edits = [entry for entry in reversed(journal.entries) if last.get(entry.path) is entry]
     for entry in edits:
         file = held.find(entry.path)
         if file is not None:
