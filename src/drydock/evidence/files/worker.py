@@ -1,7 +1,8 @@
 """Work in a child process, beside this one.
 
 Most of the work here is Python code, so threads would take turns. A worker is a fork of this process and does not
-outlive it. It holds this process's locks as long as it has their descriptors.
+outlive it. It holds this process's locks as long as it has their descriptors, or their files mapped, unless this
+process gives them back.
 """
 
 from __future__ import annotations
