@@ -171,6 +171,7 @@ def test_those_of_containerd_and_kubernetes_go_by_name_alone():
     ("field", "pod_of", "words", "goes"),
     [
         (b"", {}, b"s1", False),  # whose c1 is, is not known
+        (b"", {b"c1": b""}, b"s1", False),
         (b"", {b"c1": b"s2"}, b"s1", True),
         (b"", {b"c1": b"s1"}, b"s1", False),  # containerd 1.6 has it in the metadata alone
         (b"s1", {}, b"s1", False),

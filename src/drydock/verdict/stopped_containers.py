@@ -343,7 +343,7 @@ class _Chooser:
             if each.namespace != sandbox.namespace or each.labels.get(_CRI_KIND) != b"container" or each.id in going:
                 continue
             pod = each.sandbox_id or self._files.pod_of.get(each.id)
-            if pod is None:
+            if not pod:
                 return f"it is not known which pod container {shown(each.id)} belongs to"
             if pod == sandbox.id:
                 return f"it is the sandbox of a pod, whose container {shown(each.id)} stays"
