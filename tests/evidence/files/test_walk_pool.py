@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from drydock.evidence.files import walk_pool
+from drydock.evidence.files import sizes, walk_pool
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkAhead, measure_folders
@@ -195,6 +196,30 @@ def test_what_is_measured_ahead(layers):
         ahead.add([b"other"], parent)
         ahead.start()
         assert ahead.take([b"other"], parent) == {}, "one folder is not worth a process"
+
+
+def test_a_folder_of_very_many_folders_keeps_nothing_waiting(layers, monkeypatch):
+    """It is left whole to one worker: before the workers start, no more is entered here than of any other."""
+    monkeypatch.setattr(sizes, "_SHARES", 5)
+    for top, number in itertools.product(range(9), range(8)):
+        (layers / f"{top:02}/fs/{number}/{number}").mkdir(parents=True)
+    starter, entered, enter = os.getpid(), [], Measure._enter
+
+    def count(self, name, *rest):
+        if os.getpid() == starter:
+            entered.append(name)
+        enter(self, name, *rest)
+
+    names, expected = sorted(os.listdir(os.fsencode(layers))), alone(layers)
+    monkeypatch.setattr(Measure, "_enter", count)
+    with folder(os.fsencode(layers)) as parent, WalkAhead() as ahead:
+        ahead.add(names, parent, split=True)
+        assert (len(entered), set(entered)) == (2 * MANY, {*names, b"fs"})
+        ahead.start()
+        measure = Measure()
+        usages = ahead.measured(names, parent, measure)
+        found = [measure.add(usages[name]) for name in names]
+    assert [(each.allocated, each.entries, each.skipped) for each in found] == expected
 
 
 def test_nothing_is_given_once_it_is_closed(layers):

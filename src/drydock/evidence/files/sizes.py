@@ -90,6 +90,10 @@ class Share(NamedTuple):
     """The folder's own blocks; None if it was not looked at yet, and may be no folder."""
 
 
+class TooMany(Exception):
+    """A walk would leave more folders than it may."""
+
+
 @dataclass(slots=True)
 class _WalkLevel:
     name: bytes
@@ -136,16 +140,28 @@ class Measure:
         usage.all = usage.since((0, 0, 0, 0, 0))
         return usage
 
-    def begin(self, name: bytes, parent: int, folders: int | None = None) -> tuple[DiskUsage, list[Share]]:
-        """As :meth:`walk`, but enter at most about so many folders; None for all.
+    def begin(
+        self, name: bytes, parent: int, folders: int | None = None, *, strictly: bool = False
+    ) -> tuple[DiskUsage, list[Share]]:
+        """As :meth:`walk`, but leave the rest to others after so many folders; None for all.
+
+        Args:
+            name: as for :meth:`walk`.
+            parent: as for :meth:`walk`.
+            folders: how many to enter; more as long as too many would be left.
+            strictly: enter no more than these.
 
         Returns:
             What was counted, and the folders that are left to :meth:`go_on`.
+
+        Raises:
+            OSError: ``name`` is not there.
+            TooMany: ``strictly``, and too many would be left.
         """
         usage, left = DiskUsage(), list[Share]()
         top = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISDIR(top.st_mode):
-            left += self._walk(Share(name, parent, top.st_blocks), usage, folders)
+            left += self._walk(Share(name, parent, top.st_blocks), usage, folders, strictly=strictly)
         else:
             _count(top, usage)
         return usage, left
@@ -158,7 +174,9 @@ class Measure:
         self._walk(share, usage)
         return usage
 
-    def _walk(self, top: Share, usage: DiskUsage, folders: int | None = None) -> Iterable[Share]:
+    def _walk(
+        self, top: Share, usage: DiskUsage, folders: int | None = None, *, strictly: bool = False
+    ) -> Iterable[Share]:
         levels: list[_WalkLevel] = []
         entered = 1
         try:
@@ -168,8 +186,11 @@ class Measure:
                 level = levels[-1]
                 if before is not None and len(levels) == 1:
                     usage.upper, before = usage.since(before), None
-                if folders is not None and entered >= folders and _can_be_left(levels):
-                    return list(_left(levels, top.parent))
+                if folders is not None and entered >= folders:
+                    if _can_be_left(levels):
+                        return list(_left(levels, top.parent))
+                    if strictly:
+                        raise TooMany
                 if level.pending:
                     if len(levels) == 1 and level.pending[-1][0] == UPPER:
                         before = usage.numbers()

@@ -9,7 +9,7 @@ from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import NamedTuple
 
-from drydock.evidence.files.sizes import DiskUsage, Measure, Share
+from drydock.evidence.files.sizes import DiskUsage, Measure, Share, TooMany
 from drydock.evidence.files.worker import Worker, Write, can_start, drawn, tickets
 from drydock.model.data import Occupancy
 
@@ -160,7 +160,8 @@ class WalkAhead:
         Args:
             names: what to measure.
             parent: descriptor of the folder, which may be closed afterwards.
-            split: each may be very large: several workers have parts of it. Its :class:`DiskUsage` has no occupancy.
+            split: each may be very large: several workers have parts of it, unless it has very many folders at its
+                top. Its :class:`DiskUsage` may have no occupancy.
         """
         if not can_start():
             return
@@ -174,9 +175,11 @@ class WalkAhead:
             begun = None
             if split:
                 try:
-                    begun, left = Measure().begin(name, held, _FIRST)
+                    begun, left = Measure().begin(name, held, _FIRST, strictly=True)
                 except OSError:  # its reader tries again, and reports the error
                     continue
+                except TooMany:  # to walk on here would keep all else waiting
+                    left = [Share(name, held)]
                 self._shares += left
             else:
                 self._shares.append(Share(name, held))
