@@ -124,7 +124,7 @@ class _LeftoverSearch:
         return None
 
     def _of_cache(self, entry: Entry) -> str | None:
-        """The same for an edit of BuildKit's cache records, which names no data."""
+        """The same for an edit of a database of BuildKit: data that it named looks unused, and the next plan has it."""
         stands = EditStatus.MOVED
         with suppress(ActionFailed), ExitStack() as stack:
             held = self._held.find(entry.path)
