@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from drydock.model.container_drops import ContainerFolder, NerdctlFiles
@@ -17,7 +16,6 @@ from drydock.model.plans import (
     CacheMark,
     ContainerDrop,
     DatabaseFingerprint,
-    Decision,
     FieldDrop,
     Keep,
     LeaseEnd,
@@ -40,23 +38,20 @@ from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.reclaim.ambiguity import (
     ambiguous_rows,
-    awaited_blobs,
     docker_containers,
     docker_rows,
-    misnamed_blobs,
-    misnamed_ingests,
     misnamed_snapshotter,
-    without_directory,
     without_row,
 )
 from drydock.reclaim.build_prune import prune
 from drydock.reclaim.classic_plan import on_disk, plan_classic
+from drydock.reclaim.data_plan import DataPlan, shown_ref
 from drydock.reclaim.kept import keep_named
 from drydock.reclaim.layer_plan import plan_layers
 from drydock.reclaim.lease_ends import dropped_namespaces, end_leases
 from drydock.verdict.blind_spots import backend_blindness, blind_spots, edit_blindness, first_cause
 from drydock.verdict.dangling import may_be_meant
-from drydock.verdict.find import describe, find
+from drydock.verdict.find import find
 from drydock.verdict.graph import Flat, visited
 from drydock.verdict.judge import Reach, reach
 from drydock.verdict.reach import mark
@@ -111,17 +106,10 @@ class _Planner:
         """What the records that stay reach, recorded or not."""
         self._dropped: dict[Ref, RecordDrop] = {}
         """The records that go."""
-        self._rows_gone: set[tuple[bytes, bytes]] = set()
-        """The rows that go, by snapshotter and name."""
         self._rows_kept: dict[tuple[bytes, bytes], str] = {}
         """Rows that no record names and that stay, by snapshotter and name, with the reason."""
         self._lost_rows: dict[bytes, list[Snapshot]] = {}
         """Snapshots that stay and have no row, by snapshotter."""
-        self._without_row: dict[bytes, str] = {}
-        """The same in words."""
-        self._without_directory: dict[bytes, str] = {}
-        """Snapshots that stay and have a row but no directory, in words, by snapshotter."""
-        self._misnamed_ingests: dict[RawPath, str] = {}
         metadata = self._store.metadata
         self._ignored = dropped_namespaces(policy) if self._store.root.docker else frozenset()
         """The namespaces whose records go, except what leases that stay hold."""
@@ -163,13 +151,19 @@ class _Planner:
         ended = self._end() if edits else []
         self._dropped = self._drop(ended) if edits else {}
         self._lost_rows = without_row(self._store, self._dropped)
-        self._without_row = {name: _any_of([each.key for each in lost]) for name, lost in self._lost_rows.items()}
-        lacking = without_directory(self._verdict, self._dropped)
-        self._without_directory = {name: _any_of(keys) for name, keys in lacking.items()}
-        self._misnamed_ingests = misnamed_ingests(self._store, self._dropped)
         rows = self._rows() if edits else []
-        self._rows_gone = {(row.snapshotter, row.name) for row in rows}
-        removals = sorted(self._removals(), key=_order)
+        data = DataPlan(
+            self._verdict,
+            self._named,
+            self._dropped,
+            self._kept.paths,
+            {(row.snapshotter, row.name) for row in rows},
+            self._rows_kept,
+            self._lost_rows,
+            self._blind,
+            self._no_edit,
+        )
+        removals = sorted(self._removals(data), key=_order)
         if drop is not StoreMode.CLASSIC:
             for layers in self._store.layer_stores:
                 made = plan_classic(
@@ -440,14 +434,14 @@ class _Planner:
             bool(self._policy.drops) and all(ref in self._dropped for ref in found.refs)
         )
 
-    def _removals(self) -> Iterator[Removal]:
+    def _removals(self, data: DataPlan) -> Iterator[Removal]:
         for found in self._verdict.objects:
             # Nearly all objects stay.
             if found.state not in _MAY_GO and not ((self._ignored or self._policy.drops) and self._is_dropped(found)):
                 continue
             if isinstance(found, DataRootObject):
                 continue
-            match self._decide(found):
+            match data.decide(found):
                 case Remove(reason):
                     assert found.path is not None, "what goes is on disk"
                     assert found.fingerprint is not None, "what goes is on disk"
@@ -467,120 +461,13 @@ class _Planner:
                 case never:
                     assert_never(never)
 
-    @cached_property
-    def _awaited(self) -> set[bytes]:
-        return awaited_blobs(self._store, self._dropped)
-
-    @cached_property
-    def _needed(self) -> set[bytes]:
-        """Digests of the blobs that records which stay reach; computed lazily."""
-        return {ref.key for ref in self._named.refs() if ref.kind is Kind.BLOB}
-
-    @cached_property
-    def _referrers(self) -> dict[bytes, Ref]:
-        """By digest: a record that stays and refers to a blob of which its namespace has no record."""
-        graph = self._named.graph
-        found: dict[bytes, Ref] = {}
-        for ref in graph.records:
-            if ref in self._named:
-                for target in map(visited, graph.targets(ref)):
-                    if target.kind is Kind.BLOB and target not in graph.records:
-                        found.setdefault(target.key, ref)
-        return found
-
-    @cached_property
-    def _misnamed_blobs(self) -> dict[bytes, str]:
-        return misnamed_blobs(self._store, self._needed)
-
-    def _decide(self, found: StoreObject) -> Decision:
-        """Whether an object's data goes."""
-        decision = self._decide_by_names(found)
-        if isinstance(decision, Remove):
-            if found.data is None:
-                return Keep("nothing of it is on disk")
-            if found.id in self._awaited:
-                return Keep("a write that stays waits for it")
-        return decision
-
-    def _decide_by_names(self, found: StoreObject) -> Decision:
-        """Whether an object's data goes, by the records that name it or may name it."""
-        if any(ref not in self._dropped for ref in found.refs):
-            if found.state is State.UNREACHABLE and self._no_edit is not None:
-                return Withhold(self._no_edit)
-            return Keep("a record of it stays")
-        if found.path in self._kept.paths:
-            return Withhold(self._kept.paths[found.path])
-        if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
-            return self._decide_by_row(found, found.row)
-        if found.kind is ObjectKind.BLOB and found.id in self._needed and self._blind is None:
-            holder = self._referrers.get(found.id)
-            if holder is None:
-                return Withhold("a record that stays refers to it, although its namespace has no record of it")
-            namespace = shown(holder.namespace)
-            return Withhold(f"{_shown_ref(holder)} refers to it, although namespace {namespace} has no record of it")
-        if found.refs:
-            return Remove(self._dropped[found.refs[0]].why)
-        reason = self._ambiguity(found)
-        if reason is not None:
-            return Withhold(reason)
-        return Remove("no record names it" + (f"; {found.note}" if found.note else ""))
-
-    def _decide_by_row(self, found: StoreObject, row: bytes) -> Decision:
-        """Whether the directory of a snapshot goes that has a row and no record that stays."""
-        if (found.snapshotter, row) in self._rows_gone:
-            return Remove(self._dropped[found.refs[0]].why if found.refs else "no record names its row")
-        reason = (
-            self._no_edit
-            or backend_blindness(self._store, found.snapshotter)
-            or self._rows_kept.get((found.snapshotter, row))
-        )
-        return Keep("something that stays names its row") if reason is None else Withhold(reason)
-
-    def _ambiguity(self, found: StoreObject) -> str | None:
-        """What an object without a record and a row may still belong to; None if to nothing."""
-        if self._blind is not None:
-            return self._blind
-        match found.kind:
-            case ObjectKind.BLOB:
-                reason = self._misnamed_blobs.get(found.id)
-            case ObjectKind.INGEST:
-                reason = None if found.path is None else self._misnamed_ingests.get(found.path)
-            case ObjectKind.SNAPSHOT:
-                reason = backend_blindness(self._store, found.snapshotter)
-                if reason is None and found.id.isdigit():
-                    reason = self._lost_directory(found.snapshotter, int(found.id))
-            case _:
-                raise AssertionError("a part of a layer store is planned apart")
-        return reason
-
-    def _lost_directory(self, snapshotter: bytes, number: int) -> str | None:
-        """Which snapshot a directory without a row may belong to; None if no snapshot lacks a directory."""
-        if snapshotter in self._lost_rows:
-            return f"it may be the directory of {self._without_row[snapshotter]}: recorded, but without a row"
-        sequence = self._store.backends[snapshotter].sequence
-        # A number above the sequence is from a newer database: it is in the engine's way.
-        if snapshotter in self._without_directory and (sequence is None or number <= sequence):
-            return f"it may be the directory of {self._without_directory[snapshotter]}: its own directory is missing"
-        return None
-
 
 def _needed_by(ref: Ref, after: Reach, kept: dict[Ref, str]) -> str:
     """Why a record stays that is not kept itself: the record that needs it, and why that one stays."""
     holder = after.live.get(ref) or after.live.get(Flat(ref))
     if holder is None or holder not in kept:
         return "a record that stays needs it"
-    return f"{_shown_ref(holder)} needs it, and stays: {kept[holder]}"
-
-
-def _shown_ref(ref: Ref) -> str:
-    kind, key = describe(ref)
-    return f"{kind} {shown(key)}"
-
-
-def _any_of(keys: list[bytes]) -> str:
-    """Some snapshots in words: the first, and how many more."""
-    first = f"snapshot {shown(min(keys))}"
-    return first if len(keys) == 1 else f"{first}, or of {len(keys) - 1} more"
+    return f"{shown_ref(holder)} needs it, and stays: {kept[holder]}"
 
 
 def _no_edit(store: Store, policy: Policy) -> str | None:
