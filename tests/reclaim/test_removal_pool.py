@@ -167,13 +167,14 @@ def test_what_a_helper_cannot_remove(store, tmp_path, monkeypatch, helpers):
         assert "Input/output error; and 17 more" in outcome.detail
 
 
-def test_no_process_to_be_had(store, tmp_path, monkeypatch, helpers):
+@pytest.mark.parametrize("call", ["fork", "pipe2"])
+def test_no_process_to_be_had(store, tmp_path, monkeypatch, helpers, call):
     """Then this one does it all."""
 
-    def refuse():
+    def refuse(*_):
         raise BlockingIOError
 
-    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(os, call, refuse)
     monkeypatch.setattr(removal_pool, "drawn", lambda _, count: range(count))
     outcomes, _ = remove(store, tmp_path / "state")
     assert {outcome.status for outcome in outcomes} == {Status.DONE}

@@ -53,7 +53,11 @@ def remove_together(
     found: dict[int, Outcome] = {}
     told = 0
     helpers: list[_Helper] = []
-    shares = tickets(len(batch))
+    try:
+        shares = tickets(len(batch))
+    except OSError:  # no more descriptors: this process removes all
+        yield from map(remove, batch)
+        return
     try:
         with suppress(OSError):  # those that could be started do the work
             while len(helpers) < processes - 1:

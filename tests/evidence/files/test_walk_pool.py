@@ -100,13 +100,14 @@ def test_a_worker_that_dies(layers, monkeypatch):
     assert measured(layers) == expected
 
 
-def test_no_process_to_be_had(layers, monkeypatch):
+@pytest.mark.parametrize("call", ["fork", "pipe2"])
+def test_no_process_to_be_had(layers, monkeypatch, call):
     """Then this one does it all."""
 
-    def refuse():
+    def refuse(*_):
         raise BlockingIOError
 
-    monkeypatch.setattr(os, "fork", refuse)
+    monkeypatch.setattr(os, call, refuse)
     assert measured(layers) == alone(layers)
 
 

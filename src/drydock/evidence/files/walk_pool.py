@@ -38,7 +38,10 @@ class WalkPool:
         self._own: Iterator[int] = iter(())
         if len(shares) < _FEWEST or not can_start():
             return
-        self._tickets = tickets(len(shares))
+        try:
+            self._tickets = tickets(len(shares))
+        except OSError:  # no more descriptors: the caller has every folder
+            return
         self._own = drawn(self._tickets, len(shares))
         try:
             with suppress(OSError):  # the workers that could be started do the work
