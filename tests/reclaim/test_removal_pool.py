@@ -111,7 +111,7 @@ def test_a_helper_that_is_killed(store, tmp_path, monkeypatch, helpers):
     failed = [outcome for outcome in outcomes if outcome.status is not Status.DONE]
     assert 1 <= len(failed) <= len(helpers)
     assert {(outcome.status, outcome.detail) for outcome in failed} == {
-        (Status.FAILED, "the process that removed it ended before it was done")
+        (Status.FAILED, "the process that removed it ended before it was done (signal 9)")
     }
     assert [entry.ended.status for entry in journal.entries] == [outcome.status for outcome in outcomes]
     assert len(os.listdir(store.path / SNAPSHOTS)) == 1 + len(failed)

@@ -73,11 +73,13 @@ def remove_together(
         for helper in helpers:
             helper.wait()
             found |= helper.outcomes()
+        signals = sorted({helper.killed_by for helper in helpers} - {0})
+        by = f" (signal {', '.join(map(str, signals))})" if signals else ""
         for number in range(told, len(batch)):
             outcome = found.get(number)
             if outcome is None and deferral():
                 raise RemovalStopped
-            yield outcome or Outcome(batch[number], Status.FAILED, _ENDED)
+            yield outcome or Outcome(batch[number], Status.FAILED, _ENDED + by)
     finally:
         deferral.stop()
         os.close(shares)

@@ -50,6 +50,8 @@ class Worker:
         prctl = libc().prctl
         self._results = os.memfd_create("drydock", os.MFD_CLOEXEC)
         self._told = 0
+        self.killed_by = 0
+        """The number of the signal that ended it, as SIGKILL if memory ran out; 0 for none, or if it is not known."""
         starter = os.getpid()
         try:
             self._pid = os.fork()
@@ -75,7 +77,8 @@ class Worker:
         """Wait until the worker has ended, in whatever way."""
         if self._pid:
             with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
-                os.waitpid(self._pid, 0)
+                _, status = os.waitpid(self._pid, 0)
+                self.killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
             self._pid = 0
 
     def close(self) -> None:
