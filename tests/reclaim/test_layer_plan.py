@@ -302,7 +302,7 @@ def test_hostile_names_reach_nothing_else(root, tmp_path):
 
 def carry_out(root, *ended, state, quarantine=None, threads=1):
     """Carry out the plan of the layer store as it is now."""
-    execute_removals._THREADS, execute_removals._WAITS = threads, 0
+    execute_removals._TOGETHER, execute_removals._WAITS = threads, 0
     data = RawPath(os.fsencode(root.data))
     access = Access(now=LATER, exclusive=True, state=RawPath(os.fsencode(state)))
     with ExitStack() as stack:
@@ -319,7 +319,7 @@ def carry_out(root, *ended, state, quarantine=None, threads=1):
 @pytest.fixture(autouse=True)
 def threads(monkeypatch):
     """The number of threads, and when there are several, is put back."""
-    monkeypatch.setattr(execute_removals, "_THREADS", execute_removals._THREADS)
+    monkeypatch.setattr(execute_removals, "_TOGETHER", execute_removals._TOGETHER)
     monkeypatch.setattr(execute_removals, "_WAITS", execute_removals._WAITS)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -47,7 +48,10 @@ def spark(work: Path) -> Iterator[Any]:
         "spark.local.dir": str(work),
     }.items():
         builder = builder.config(name, value)
+    # Spark sets a handler of its own, which fails once the session has ended.
+    handler = signal.getsignal(signal.SIGINT)
     session = builder.getOrCreate()
+    signal.signal(signal.SIGINT, handler)
     session.sparkContext.setLogLevel("ERROR")
     try:
         yield session
