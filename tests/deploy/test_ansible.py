@@ -58,9 +58,10 @@ def test_the_wheels_are_installed(wheels, roots, tmp_path):
     check_document(reports, "odd")
     assert recap["odd"]["failed"] == recap["odd"]["unreachable"] == 0
     assert tree(roots["odd"]) == before
-    # Played again, only the document is new.
-    again, _, _ = play()
-    assert again["odd"]["changed"] <= 1
+    if "DRYDOCK_TEST_LONG" in os.environ:
+        # Played again, only the document is new.
+        again, _, _ = play()
+        assert again["odd"]["changed"] <= 1
 
 
 def check_document(reports, name):

@@ -146,7 +146,7 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = pytest.mark.root(pytest.mark.slow(AnyOrder.TestCase))
 TestAnyOrder.settings = settings(
-    max_examples=600 if LONG else 15,
+    max_examples=600 if LONG else 8,
     stateful_step_count=10,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -68,6 +68,7 @@ MENDED = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MENDED)
 def test_repair_leaves_no_damage(name, host, tmp_path):
     """After repair nothing is found any more, but that an image's manifest has to be pulled; undo brings it back.

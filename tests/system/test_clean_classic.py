@@ -188,7 +188,7 @@ def killed_host(of, folder, number):
 def test_a_kill_after_any_call_is_ended_by_the_next_clean(undisturbed, tmp_path):
     """What is kept is whole, the next clean ends as an undisturbed one, and the kill is no longer reported."""
     of, kept, calls = undisturbed
-    for number in kill_points(calls)[:: 1 if ALL else 29]:
+    for number in kill_points(calls)[:: 1 if ALL else 41]:
         host = killed_host(of, tmp_path / str(number), number)
         left = store(host, of)
         assert {path: left.get(path) for path in kept} == kept, number

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.root
 
 DOCKER = capture("docker-28.5-interrupted-pull")
 BUILDKIT = capture(NAME)
-EVERY = 1 if "DRYDOCK_TEST_EVERY_KILL" in os.environ else 11
+EVERY = 1 if "DRYDOCK_TEST_EVERY_KILL" in os.environ else 17
 _IMAGE = "127.0.0.1:5000/shop:1"
 _RECORD = re.compile("[0-9a-z]{25}")
 

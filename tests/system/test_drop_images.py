@@ -20,6 +20,12 @@ pytestmark = pytest.mark.root
 HOST = "docker-29-interrupted"
 KINDS = ("images", "leases", "blob", "overlayfs")
 DROP = {"-f": "dangling-images", "-af": "unused-images"}
+PRUNED = [
+    (name, option)
+    for name in ("docker-26.1-interrupted-pull", "docker-28.5-interrupted-pull", "docker-29-interrupted")
+    for option in DROP
+]
+"""What is compared as a whole; all in ./run prove."""
 LABELLED = [
     (name, label)
     for name in ("docker-28.5-interrupted-pull", "docker-28.5-classic")
@@ -57,10 +63,7 @@ def told(docker):
 
 @pytest.mark.engine
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["docker-26.1-interrupted-pull", "docker-28.5-interrupted-pull", "docker-29-interrupted"]
-)
-@pytest.mark.parametrize("option", DROP)
+@pytest.mark.parametrize(("name", "option"), PRUNED if "DRYDOCK_TEST_LONG" in os.environ else PRUNED[1:4] + PRUNED[5:])
 def test_it_takes_what_the_engines_prune_takes(name, option, unpacked_anew, tmp_path_factory):
     """On one copy the engine prunes, on the other drydock drops with the engine stopped: the same records stay.
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 ONE = "docker-28.5-interrupted-pull"
 # By error: of how many calls one is made to fail with it.
-EACH = {errno.EIO: 9, errno.ENOSPC: 11, errno.EROFS: 9, errno.EPERM: 17, errno.EINTR: 17}
+EACH = {errno.EIO: 17, errno.ENOSPC: 23, errno.EROFS: 29, errno.EPERM: 37, errno.EINTR: 31}
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 
 
