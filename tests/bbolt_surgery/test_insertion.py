@@ -56,12 +56,12 @@ def some(choose: random.Random, depth: int = 0):
 @pytest.mark.parametrize(("shape", "page_size"), written(2))
 def test_puts_into_what_go_wrote(tmp_path, shape, page_size):
     """One key, some, and many, into each kind of bucket that Go makes, with deletions and without; sequences stay."""
-    path = gobbolt.fill(tmp_path / "file.db", shape, page_size, 600)
+    path = gobbolt.fill(tmp_path / "file.db", shape, page_size, 300)
     names = everything(path)
     with Database.open(path) as database:
         places = [each for each in names if database.root.bucket(each.key) is not None and not each.path]
     choose = random.Random(page_size)
-    for count, share in ((1, 0), (20, 0), (20, 0.3), (600, 0.01)):
+    for count, share in ((1, 0), (20, 0), (20, 0.3), (300, 0.01)):
         insertions = []
         for _ in range(count):
             above = choose.choice([*places, Deletion((), b"new-%d" % choose.randrange(5))])

@@ -34,7 +34,7 @@ def walk(bucket):
 
 
 @pytest.mark.parametrize("written", ["long", "flat"])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_branches_stay_as_bbolt_needs_them(tmp_path, written, seed):
     """Each branch keeps two children or more, all of one kind, under their own first keys.
 

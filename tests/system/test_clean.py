@@ -1,5 +1,6 @@
 """Cleaning real captures: what no record names goes, nothing else does, and a real containerd agrees afterwards."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from drydock.model.text import shown
 pytestmark = pytest.mark.root
 
 READABLE = [pytest.param(each, id=each.name) for each in captures() if "dropped_by_gc" in each.facts]
+# In CI, engines start on the others in test_reclaim.py.
+_HERE = ("damaged", "native", "restored-backup", "orphans", "29-interrupted")
+STARTED = [each for each in READABLE if "DRYDOCK_TEST_LONG" in os.environ or each.id.endswith(_HERE)]
 
 
 def _clean(capture, host, tmp_path, *options, status=0):
@@ -57,7 +61,7 @@ def test_exactly_what_no_record_names_is_removed(capture, unpacked_anew, tmp_pat
 
 @pytest.mark.engine
 @pytest.mark.slow
-@pytest.mark.parametrize("capture", READABLE)
+@pytest.mark.parametrize("capture", STARTED)
 def test_the_engine_lists_and_reads_the_same_afterwards(capture, unpacked_anew, tmp_path):
     """Containerd starts on the cleaned root and lists all it listed; every blob it read before it reads.
 
