@@ -53,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if os.geteuid() != 0 and (engine or item.get_closest_marker("root")):
             item.add_marker(pytest.mark.skip(reason="needs root"))
         folder = item.path.relative_to(_TESTS).parts[0]
+        if item.get_closest_marker("xdist_group"):
+            continue
         if engine or folder in _ON_THE_HOST:
             item.add_marker(pytest.mark.xdist_group("host"))
         elif folder in _TOGETHER:

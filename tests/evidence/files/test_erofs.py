@@ -27,7 +27,8 @@ from drydock.model.errors import EvidenceUnreadable
 from drydock.model.exports import Exported
 from drydock.model.names import RawPath
 
-pytestmark = [pytest.mark.root, pytest.mark.engine]
+# An engine's suite has what makes the images; no engine runs.
+pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.xdist_group("erofs")]
 
 
 def _ours(path):
