@@ -63,7 +63,7 @@ def told(docker):
 
 @pytest.mark.engine
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "option"), PRUNED if "DRYDOCK_TEST_LONG" in os.environ else PRUNED[1:4] + PRUNED[5:])
+@pytest.mark.parametrize(("name", "option"), PRUNED if "DRYDOCK_TEST_LONG" in os.environ else PRUNED[1:3] + PRUNED[5:])
 def test_it_takes_what_the_engines_prune_takes(name, option, unpacked_anew, tmp_path_factory):
     """On one copy the engine prunes, on the other drydock drops with the engine stopped: the same records stay.
 

@@ -35,9 +35,9 @@ ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
 # By capture: of how many kill points one is tried. All of all takes half an hour; ./run prove does that.
 EACH = {
     "docker-28.5-interrupted-pull": 1 if ALL else 17,
-    "docker-28.5-killed": 1 if ALL else 29,
-    "docker-26.1-interrupted-pull": 1 if ALL else 23,
-    "containerd-1.6-namespaces": 1 if ALL else 29,
+    "docker-28.5-killed": 1 if ALL else 43,
+    "docker-26.1-interrupted-pull": 1 if ALL else 37,
+    "containerd-1.6-namespaces": 1 if ALL else 47,
     "containerd-1.6-planted-orphans": 1 if ALL else 127,
 }
 BATCH = 20
