@@ -150,7 +150,7 @@ def test_another_process_of_the_number_of_a_worker_is_not_killed(monkeypatch):
     former = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         worker = Worker(lambda write: write(1))
-        while os.path.exists(f"/proc/{worker._pid}"):
+        while os.path.exists(f"/proc/{worker.pid}"):
             time.sleep(0.001)
         monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("killed"))
         assert list(worker.news()) == [1]

@@ -54,11 +54,12 @@ class Worker:
         """The number of the signal that ended it, as SIGKILL if memory ran out; 0 for none, or if it is not known."""
         starter = os.getpid()
         try:
-            self._pid = os.fork()
+            self.pid = os.fork()
+            """0 once it has ended."""
         except BaseException:
             os.close(self._results)
             raise
-        if not self._pid:
+        if not self.pid:
             _work(work, self._results, needed, partial(_end_with, starter, prctl))
 
     def read(self) -> Iterator[Any]:
@@ -75,29 +76,29 @@ class Worker:
 
     def wait(self) -> None:
         """Wait until the worker has ended, in whatever way."""
-        if self._pid:
+        if self.pid:
             with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
-                _, status = os.waitpid(self._pid, 0)
+                _, status = os.waitpid(self.pid, 0)
                 self.killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-            self._pid = 0
+            self.pid = 0
 
     def close(self) -> None:
         """End the worker if it still runs."""
         if not self._has_ended():
             with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
             self.wait()
         os.close(self._results)
 
     def _has_ended(self) -> bool:
         """Whether the worker has ended. Where SIGCHLD is ignored, its number may be another process's by then."""
-        if self._pid:
-            ended = self._pid
+        if self.pid:
+            ended = self.pid
             with suppress(ChildProcessError):
-                ended, _ = os.waitpid(self._pid, os.WNOHANG)
+                ended, _ = os.waitpid(self.pid, os.WNOHANG)
             if ended:
-                self._pid = 0
-        return not self._pid
+                self.pid = 0
+        return not self.pid
 
     def _results_from(self, start: int) -> Iterator[tuple[Any, int]]:
         """Each result from there on, with the place of the next one. The worker shares the position in the file."""

@@ -11,20 +11,20 @@ import errno
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import NoReturn
+from functools import partial
 
 from drydock.evidence.files.mountinfo import MountEntry, NamespaceView, entries
+from drydock.evidence.files.worker import Worker, Write
 from drydock.model.errors import Refused
 from drydock.model.text import quoted_path, shown
 
 _CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
-_PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
 
-class NamespaceChild:
-    """A fork of this process that enters a mount namespace, and stays in it until it is closed.
+class NamespaceChild(Worker):
+    """A worker that enters a mount namespace, and stays in it until it is closed.
 
     Args:
         namespace: an open file that keeps the namespace.
@@ -36,10 +36,8 @@ class NamespaceChild:
     def __init__(self, namespace: int) -> None:
         result, source = os.pipe2(os.O_CLOEXEC)
         try:
-            libc, starter = ctypes.CDLL(None, use_errno=True), os.getpid()
-            self.pid = os.fork()
-            if self.pid == 0:
-                _stay(libc, namespace, source, starter)
+            # os.setns is in Python since 3.12 only.
+            super().__init__(partial(_stay, ctypes.CDLL(None, use_errno=True).setns, namespace, source))
         finally:
             os.close(source)
             with open(result, "rb") as file:
@@ -49,28 +47,13 @@ class NamespaceChild:
             number = int(told) if told else errno.ESRCH
             raise OSError(number, os.strerror(number))
 
-    def close(self) -> None:
-        """End the process."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with suppress(ChildProcessError):  # SIGCHLD is ignored, so that the kernel has waited for it
-            os.waitpid(self.pid, 0)
 
-
-def _stay(libc: ctypes.CDLL, namespace: int, source: int, starter: int) -> NoReturn:
-    """Do the work of the child, and end it: no code of the process it was forked from may run in it."""
-    try:
-        for caught in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(caught, signal.SIG_DFL)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        failed = libc.setns(namespace, _CLONE_NEWNS)  # os.setns is in Python since 3.12 only
-        os.write(source, b"%d" % (ctypes.get_errno() if failed else 0))
-        os.close(source)
-        # The starter may have died before the call of prctl: then nobody ends this process.
-        while not failed and os.getppid() == starter:
-            signal.pause()
-    finally:
-        os._exit(0)
+def _stay(setns: Callable[[int, int], int], namespace: int, source: int, _: Write) -> None:
+    failed = setns(namespace, _CLONE_NEWNS)
+    os.write(source, b"%d" % (ctypes.get_errno() if failed else 0))
+    os.close(source)
+    while not failed:
+        signal.pause()
 
 
 _NAMESPACE = re.compile(rb"mnt:\[([0-9]+)\]\Z")
