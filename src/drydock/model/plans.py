@@ -438,7 +438,7 @@ class Status(enum.Enum):
 
 
 NOT_TRIED: Final = "not tried: "
-"""How the detail of an action begins that waited for another, which failed; the reason of that one follows."""
+"""Begins the detail of an action that was left because an earlier one failed; why that one failed follows."""
 
 
 class Outcome(NamedTuple):

@@ -127,7 +127,7 @@ def plan_classic(
 
 
 def _used(objects: Iterable[LayerObject], *states: State) -> Iterator[RawPath]:
-    """The paths of what something reaches."""
+    """The paths of the objects that something reaches in one of these states."""
     return (each.path for each in objects if each.reach in states and each.path is not None)
 
 

@@ -295,7 +295,7 @@ def _outcome_progress(plan: Plan, progress: Progress | None, *, moves: bool) -> 
 
 
 def _written_layers(plan: Plan, store: Store) -> set[RawPath]:
-    """The directories of what containers wrote that go by choice."""
+    """The written layers of the containers that the user chose to drop: their directories."""
     own = {(drop.namespace, drop.id) for drop in plan.containers}
     keys = {
         (record.namespace, record.snapshotter, record.snapshot_key)

@@ -1,8 +1,8 @@
 """What killed runs left of containers of nerdctl: folders named by an id, which only the former records name.
 
 nerdctl never lists its folders to find such ones: ``nerdctl rm`` takes the path from the record (pkg/cmd/container/
-remove.go RemoveContainer, v2.3.5). A folder without a record may also be that of a container that is being made, or of
-another containerd at the same address. So only those are taken whose record a killed run deleted.
+remove.go RemoveContainer, v2.3.5). A folder without a record may also belong to a container that is being made, or to
+another containerd at the same address. So a folder is taken only if a killed run deleted its record.
 """
 
 from __future__ import annotations

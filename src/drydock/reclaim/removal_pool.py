@@ -2,8 +2,8 @@
 
 Each helper is a worker that calls :func:`drydock.reclaim.removals.remove` for trees that are in the journal already.
 It keeps the locks of the process that started it and does not outlive it, so no engine starts while it removes. It
-writes neither to the journal nor to a stream: it hands over how each tree ended, and the process that started it tells
-all of that in the order of the journal.
+writes neither to the journal nor to a stream. It hands over how each tree ended, and the process that started it
+reports these in the order of the journal.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ class _Judge:
                 self._hold_directory(key, state, ref)
 
     def _has_directory(self, snapshot: BuildSnapshot) -> bool:
-        """Whether a bucket may be that of a directory, and not only name a layer."""
+        """Whether the snapshot may have a directory; else its bucket only names a layer."""
         return snapshot.committed is not None or snapshot.is_committed or snapshot.key in self._store.directories
 
     # States

@@ -18,7 +18,7 @@ _MOST = 4
 FEW = 4
 """Folders of a part that are walked at once; the rest is left to all cores together."""
 _FIRST = 2
-"""As :data:`FEW`, of what is measured ahead: a volume, and its ``_data``. All else waits for these."""
+"""As :data:`FEW`, for what is measured ahead: enough for a volume and its ``_data``. All else waits meanwhile."""
 _MOST_AHEAD = 10_000
 """Shares that are measured ahead: each takes memory until its reader asks for it."""
 
