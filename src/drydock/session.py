@@ -131,7 +131,7 @@ class Session:
         """
         if self.access.live or not self.access.exclusive:
             raise Refused(f"{shown(self.root)} is not locked for a change: nothing was done")
-        refuse_if_used(self.held.root)
+        refuse_if_used(self.held.root, held=True)
 
     def check_clock(self) -> None:
         """Refuse a clock that is wrong at this moment, whatever time the store was judged by.
@@ -220,7 +220,7 @@ def hold_root(root: Root, access: Access) -> Iterator[Held]:
     with _hold(root, access, reads=False) as held:
         if access.exclusive:
             # Something may have started since the first look; the locks keep containerd itself out.
-            refuse_if_used(root)
+            refuse_if_used(root, held=True)
         yield held
 
 

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.engines.containerd import Containerd
@@ -60,6 +62,28 @@ def test_process(store):
         assert f"end process {child.pid}" in str(caught.value)
         assert str(caught.value).isprintable()
     refuse_if_used(root(store))
+
+
+@pytest.mark.parametrize("name", ["drydock", "drydock-0.1.0-linux-x86_64"])
+def test_another_drydock_that_goes(store, tmp_path, name):
+    """Whoever holds the locks waits for a drydock that they refuse; without them, and for others, nobody waits."""
+    for called in (name, "other"):
+        (tmp_path / called).write_text('#!/bin/sh\nexec 3<"$1"\necho ready\nread _\nread _\n')
+        (tmp_path / called).chmod(0o755)
+    for called, held, waits in ((name, True, True), (name, False, False), ("other", True, False)):
+        with running([tmp_path / called, store / "file"]) as child, ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(refuse_if_used, root(store), held=held)
+            if not waits:
+                with pytest.raises(Refused, match=f"{called[:15]} .pid {child.pid}."):
+                    asked.result(timeout=30)
+                continue
+            time.sleep(0.5)
+            assert not asked.done()
+            child.kill()
+            child.wait()
+            assert asked.result(timeout=30) is None
+    with running([tmp_path / name, store / "file"]), pytest.raises(Refused, match="drydock"):
+        refuse_if_used(root(store), held=True)  # it stays
 
 
 def test_importing_is_cheap():

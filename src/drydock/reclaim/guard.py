@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from drydock.model.errors import Refused
@@ -13,15 +14,23 @@ from drydock.model.times import show_time
 from drydock.verdict.clock import Ahead
 
 if TYPE_CHECKING:
-    from drydock.model.usage import Mount
+    from drydock.model.usage import Mount, Process
 
 _LISTED = 3
+_PATIENCE = 2.0
+_PAUSE = 0.05
 
 
-def refuse_if_used(root: Root) -> None:
+def refuse_if_used(root: Root, *, held: bool = False) -> None:
     """Refuse a root that a process uses (an engine, a shim, or any other), or that a mount in any mount namespace uses.
 
     Processes outside of this PID namespace are invisible: against these only the locks of the databases help.
+
+    Args:
+        root: the root.
+        held: this process holds the locks of its databases as a writer. Another drydock that has a file of the root
+            open is then on its way to be refused by them: it is given two seconds to go. Without this, several that
+            start together may all refuse.
 
     Raises:
         Refused: the root is used, or that cannot be determined. One line that names the first few users, and how to
@@ -29,7 +38,10 @@ def refuse_if_used(root: Root) -> None:
     """
     from drydock.evidence.host import mounts, processes  # noqa: PLC0415 - psutil, and a scan asks only for the clock
 
-    users = [f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}" for each in processes.users(root)]
+    users = [
+        f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}"
+        for each in _processes(root, _PATIENCE if held else 0)
+    ]
     if not users:
         own = os.stat("/proc/self/ns/mnt").st_ino
         for mount in mounts.users(root):
@@ -47,6 +59,20 @@ def refuse_if_used(root: Root) -> None:
     if users:
         more = f"; and {len(users) - _LISTED} more" if len(users) > _LISTED else ""
         raise Refused(f"{shown(root.path)} is in use: {'; '.join(users[:_LISTED])}{more}")
+
+
+def _processes(root: Root, patience: float) -> list[Process]:
+    """The processes that use a root; if all of them are drydock, those that still do after some seconds."""
+    from drydock.evidence.host import processes  # noqa: PLC0415 - as above
+
+    end = time.monotonic() + patience
+    while True:
+        users = processes.users(root)
+        # The one file is called drydock-VERSION-linux-ARCH.
+        passing = bool(users) and all(each.name.startswith(b"drydock") for each in users)
+        if not passing or time.monotonic() >= end:
+            return users
+        time.sleep(_PAUSE)
 
 
 def _of_root_folder(mount: Mount, name: bytes, container: bytes) -> str:
