@@ -6,6 +6,7 @@ from tests.support.values import FINGERPRINT, NS, blob, digest, image, lease, sn
 
 from drydock.model.data import Backend, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
+from drydock.model.layer_store import ClassicImage, DirectoryKind, LayerDirectory, LayerLink, LayerRecord, LayerStore
 from drydock.model.names import RawPath
 from drydock.model.roots import DockerContainer, Engine, Owners
 from drydock.model.store_modes import StoreChoice, StoreMode
@@ -22,12 +23,21 @@ def entry(category, path, size, name=b"", users=None):
 
 
 def summary(
-    *entries, containers=(), engine=Engine.DOCKER, docker=(DATA,), records=(), files=(), backends=None, stores=()
+    *entries,
+    containers=(),
+    engine=Engine.DOCKER,
+    docker=(DATA,),
+    records=(),
+    files=(),
+    backends=None,
+    stores=(),
+    layer_stores=(),
 ):
     """What is said of a data root with these entries and records."""
     owners = Owners({each.id: each for each in containers}, containers_changed=1)
     read = store(*records, files=files, owners=owners, backends=backends)
     read.root = read.root._replace(path=ROOT, engine=engine, docker=docker)
+    read.layer_stores.extend(layer_stores)
     scan = judged(read)
     for found in scan.verdict.objects:
         found.allocated = found.allocated * MIB
@@ -133,6 +143,42 @@ def test_objects_by_what_keeps_them():
         "databases and records": (1, ""),
     }
     assert prunes(found)["docker container prune"] == "20.0 MiB: what 1 stopped container wrote and logged"
+
+
+def test_images_in_use_are_no_amount_of_a_prune():
+    """By the name that the container was created from, or by its image id; of other namespaces docker frees nothing."""
+
+    def said(asked, container_image=None, name=b"docker.io/library/x:1", namespace=NS):
+        records = (image(digest(1), name=name, namespace=namespace), blob(digest(1), namespace=namespace))
+        made = DockerContainer(WEB, b"web", asked=asked, image=container_image)
+        found = summary(entry("content", b"content", 4096 * MIB), records=records, files=[digest(1)], containers=[made])
+        assert rows(found)["images"][0] == 4096
+        return prunes(found).get("docker image prune -a")
+
+    assert said(b"y") == "up to 4.0 GiB: images that no container uses"
+    assert said(b"x:1") is said(b"docker.io/library/x:1@" + digest(9)) is None
+    assert said(b"x", name=b"docker.io/library/x:latest") is None
+    assert said(b"", digest(1), name=b"moby-dangling@" + digest(1)) is None
+    assert said(b"y", namespace=b"k8s.io") is None
+
+
+@pytest.mark.parametrize(("made_from", "size"), [(digest(1), None), (digest(2), 3 * MIB)])
+def test_layers_of_a_classic_image_in_use_are_no_amount_of_a_prune(made_from, size):
+    """A layer names one of the images that need it: another of them may be in use."""
+    chain, where = digest(7), RawPath(b"/data/image/overlay2/layerdb/sha256/7")
+    layers = LayerStore(DATA)
+    for number in (3, 1):
+        layers.images[digest(number)] = ClassicImage(digest(number), where, 1, (), (chain,), (chain,), None, b"")
+    layers.layers[chain] = LayerRecord(chain, where, FINGERPRINT, 1, b"c" * 64, None, None, None, has_tar_split=True)
+    layers.directories[b"c" * 64] = LayerDirectory(
+        b"c" * 64, where, DirectoryKind.LAYER, FINGERPRINT, True, b"L", (), True, True, 2
+    )
+    layers.links[b"L"] = LayerLink(b"L", where, FINGERPRINT, b"c" * 64)
+    made = DockerContainer(WEB, b"web", image=made_from, is_classic=True)
+    found = summary(containers=[made], layer_stores=[layers])
+
+    expected = None if size is None else "up to 3.0 MiB: images that no container uses"
+    assert prunes(found).get("docker image prune -a") == expected
 
 
 def test_without_docker_other_programs_free_images():

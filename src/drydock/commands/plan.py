@@ -8,7 +8,7 @@ from drydock.model.access import Access
 from drydock.model.documents.common import indented
 from drydock.model.drops import DropKind
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Usage
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, image_names
 from drydock.model.plans import Plan
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
@@ -16,7 +16,7 @@ from drydock.model.text import did_you_mean, quoted_path, shown
 from drydock.reclaim.plan_file import Request, plan_request, plans_document, read_requests
 from drydock.session import find_roots, open_root, policies
 from drydock.verdict.choose import suggest_containers
-from drydock.verdict.find import image_names, suggest
+from drydock.verdict.find import suggest
 from drydock.verdict.stopped_containers import find_containers
 from drydock.verdict.unused_classic_images import fits
 

@@ -17,9 +17,8 @@ from drydock.export.new_file import ExportFile
 from drydock.export.pax_tar import Archive
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.layer_store import ClassicImage, LayerStore
-from drydock.model.names import Digest
+from drydock.model.names import Digest, image_names
 from drydock.model.text import shown
-from drydock.verdict.find import image_names
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar"

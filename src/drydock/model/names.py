@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections.abc import Iterator
 from typing import NamedTuple, NewType
 
 RawPath = NewType("RawPath", bytes)
@@ -36,6 +37,10 @@ EXTRACTING = b"extract-"
 
 DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 """The pattern of :func:`is_digest`, for code that would call that function for very many names."""
+
+DANGLING = b"moby-dangling@"
+"""The beginning of the name of an image's record in Docker's image store that has no name of a user (moby
+daemon/containerd/image_delete.go danglingImageName, v28.5); the digest of its target follows."""
 
 _CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
 
@@ -143,3 +148,23 @@ def row_number(row: bytes) -> int:
     """The number in a row's name; 0 if it has none, or one that is larger than any counter can be."""
     digits = split_row_name(row)[1]
     return int(digits) if digits.isdigit() and len(digits) < _DIGITS else 0
+
+
+def image_names(word: bytes) -> Iterator[bytes]:
+    """The full names that Docker expands a short one to (distribution/reference, ParseNormalizedNamed)."""
+    name, _, tag = word.rpartition(b"/")[2].partition(b":")
+    if not name or b"@" in word:
+        return
+    tagged = word if tag else word + b":latest"
+    yield tagged
+    first, slash, _ = tagged.partition(b"/")
+    if not slash:
+        yield b"docker.io/library/" + tagged
+    elif b"." not in first and b":" not in first and first != b"localhost":
+        yield b"docker.io/" + tagged
+
+
+def names_asked(asked: bytes) -> set[bytes]:
+    """The names of records that dockerd looks for if a container was created from this name."""
+    tagged = asked.partition(b"@")[0]
+    return {asked, *image_names(asked), tagged, *image_names(tagged)}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from drydock.model.data import RowKind
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.drops import DropKind
+from drydock.model.layer_store import LayerStore
 from drydock.model.leases import LeaseClass
-from drydock.model.names import Kind, RawPath, Ref
+from drydock.model.names import DANGLING, Digest, Kind, RawPath, Ref, names_asked
 from drydock.model.objects import LayerObject, PluginObject, State, StoreObject
 from drydock.model.roots import DockerContainer, Engine
 from drydock.model.scans import Scan
@@ -153,7 +154,11 @@ def _notable(prunes: Iterable[_DockerCommand]) -> list[_DockerCommand]:
 
 def _instead(prunes: Iterable[_DockerCommand]) -> Advice | None:
     kinds = [each.drop.value for each in prunes if each.drop is not None]
-    return Advice(f"clean --drop {','.join(kinds)}", "if Docker does not start: shows the same") if kinds else None
+    return (
+        Advice(f"clean --drop {','.join(kinds)}", "if Docker does not start: shows what drydock would remove")
+        if kinds
+        else None
+    )
 
 
 def _idle_stores(scan: Scan) -> frozenset[StoreMode]:
@@ -298,10 +303,55 @@ def _prunes(
     cache += sum(entry.bytes or 0 for group in groups for entry in group.entries if _is_default_cache(entry))
     drop = DropKind.BUILD_CACHE
     yield _DockerCommand("docker builder prune", cache, "build cache that no build uses", is_most=True, drop=drop)
-    images = sum(size for (part, store), size in sums.items() if part is _Keeper.IMAGES and store not in idle)
+    images = _of_unused_images(place, scan, idle)
     drop = DropKind.UNUSED_IMAGES
     yield _DockerCommand("docker image prune -a", images, "images that no container uses", is_most=True, drop=drop)
     yield from _builders(place)
+
+
+def _of_unused_images(place: PlaceUsage, scan: Scan, idle: frozenset[StoreMode]) -> int:
+    """At most how many bytes images of Docker keep that no container was created from.
+
+    An object names the first image that keeps it; others, and containers, may keep it as well.
+    """
+    store = scan.verdict.store
+    containers = store.owners.containers.values()
+    ids = {each.image for each in containers if each.image is not None}
+    names = {DANGLING + each for each in ids}
+    names.update(name for each in containers if each.asked is not None for name in names_asked(each.asked))
+    leases = {each.ref for each in scan.verdict.leases if each.kind is LeaseClass.IMAGE}
+    unused = {lease for lease in leases if lease.key.rpartition(b"-")[2] not in ids}
+    layers = {each for each_store in store.layer_stores for each in _used_layers(each_store, ids)}
+
+    def may_go(holder: Ref) -> bool:
+        if holder.kind is not Kind.IMAGE:
+            return holder in unused
+        # Images of the classic store have no namespace.
+        return not holder.namespace or (holder.namespace.startswith(b"moby") and holder.key not in names)
+
+    is_inside = _is_in(store.root.path, place.path)
+    size = 0
+    for found in scan.verdict.objects:
+        if found.state is not State.LIVE or isinstance(found, PluginObject):
+            continue
+        if not found.held_by or not all(map(may_go, found.held_by)):
+            continue
+        if isinstance(found, LayerObject):
+            is_there = StoreMode.CLASSIC not in idle and _is_in(found.data_root, place.path)
+            size += found.allocated if is_there and (found.data_root, found.id) not in layers else 0
+        elif is_inside and StoreMode.IMAGE_STORE not in idle:
+            size += found.allocated
+    return size
+
+
+def _used_layers(store: LayerStore, images: Collection[Digest]) -> Iterator[tuple[RawPath, bytes]]:
+    """The layers of these classic images, and their directories."""
+    for image in store.images.values():
+        for chain in image.chain if image.id in images else ():
+            yield store.data, chain
+            layer = store.layers.get(chain)
+            if layer is not None and layer.cache_id is not None:
+                yield store.data, layer.cache_id
 
 
 def _of_containers(place: PlaceUsage, scan: Scan, containers: Sequence[DockerContainer]) -> int:

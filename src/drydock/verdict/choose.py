@@ -7,13 +7,13 @@ from difflib import SequenceMatcher
 
 from drydock.model.errors import Usage
 from drydock.model.exports import ChosenContainer, ChosenImage
-from drydock.model.names import Digest, Ref, is_digest, split_row_name
+from drydock.model.names import Digest, Ref, image_names, is_digest, split_row_name
 from drydock.model.objects import ObjectKind, Verdict
 from drydock.model.oci import Documents
 from drydock.model.records import Image
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
-from drydock.verdict.find import image_names, short_names
+from drydock.verdict.find import short_names
 from drydock.verdict.platforms import find_variants
 
 _SHORTEST_PREFIX = 4

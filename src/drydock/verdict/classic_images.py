@@ -8,12 +8,11 @@ from typing import NamedTuple
 from drydock.model.errors import Usage
 from drydock.model.layer_store import ClassicImage, LayerStore
 from drydock.model.listings import Cell
-from drydock.model.names import Digest
+from drydock.model.names import Digest, image_names
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import shown
 from drydock.model.times import parse_time, show_known
 from drydock.verdict.choose import begins, several
-from drydock.verdict.find import image_names
 
 
 class FoundImage(NamedTuple):

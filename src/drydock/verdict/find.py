@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from drydock.model.errors import Usage
 from drydock.model.layer_store import ClassicImage, LayerStore
-from drydock.model.names import Kind, Ref, is_digest, split_snapshot_key
+from drydock.model.names import Kind, Ref, image_names, is_digest, split_snapshot_key
 from drydock.model.objects import DataRootObject, StoreObject, Verdict
 from drydock.model.text import did_you_mean, shown
 from drydock.verdict.judge import Reach
@@ -146,20 +146,6 @@ def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
         return True
     # The end of a path, as in a message: snapshots/105.
     return not word.startswith(b"/") and found.path.endswith(b"/" + word)
-
-
-def image_names(word: bytes) -> Iterator[bytes]:
-    """The full names that Docker expands a short one to (distribution/reference, ParseNormalizedNamed)."""
-    name, _, tag = word.rpartition(b"/")[2].partition(b":")
-    if not name or b"@" in word:
-        return
-    tagged = word if tag else word + b":latest"
-    yield tagged
-    first, slash, _ = tagged.partition(b"/")
-    if not slash:
-        yield b"docker.io/library/" + tagged
-    elif b"." not in first and b":" not in first and first != b"localhost":
-        yield b"docker.io/" + tagged
 
 
 def describe(ref: Ref) -> tuple[str, bytes]:

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 
 from drydock.model.drops import ALL_LOSSES, Drop, DropKind, LabelFilter, selects
 from drydock.model.layer_store import ClassicImage, LayerStore
-from drydock.model.names import Digest, UnixNano
+from drydock.model.names import Digest, UnixNano, image_names
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 from drydock.model.times import age, parse_time
-from drydock.verdict.find import image_names
 from drydock.verdict.layer_store import mount_owner
 
 

@@ -13,14 +13,13 @@ from functools import cached_property
 from typing import Final
 
 from drydock.model.drops import ALL_LOSSES, Drop, DropKind, LabelFilter, fits_all
-from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
+from drydock.model.names import DANGLING, Digest, Kind, Ref, UnixNano, image_names, names_asked, snapshot_ref
 from drydock.model.objects import Verdict
 from drydock.model.oci import Config, list_children
 from drydock.model.records import Blob, Image, Snapshot
 from drydock.model.roots import DockerContainer
 from drydock.model.text import shown
 from drydock.model.times import age
-from drydock.verdict.find import image_names
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
 from drydock.verdict.labels import SOURCE
@@ -28,7 +27,6 @@ from drydock.verdict.leases import is_dockers
 from drydock.verdict.reach import mark
 
 _CRI: Final = b"k8s.io"
-_DANGLING: Final = b"moby-dangling@"
 _PINNED: Final = b"io.cri-containerd.pinned"
 _CRI_IMAGE: Final = b"io.cri-containerd.image"
 _ID: Final = re.compile(rb"sha256:[0-9a-f]{64}\Z")
@@ -215,9 +213,9 @@ class _Chooser:
 
     def _is_made_from(self, container: DockerContainer, image: Image) -> bool:
         digest, asked = container.image, container.asked
-        if digest is not None and image.name == _DANGLING + digest:
+        if digest is not None and image.name == DANGLING + digest:
             return True
-        if asked is not None and image.name in _docker_names(asked):
+        if asked is not None and image.name in names_asked(asked):
             return True
         return any(mount.type == b"image" and mount.source in (image.name, image.target) for mount in container.mounted)
 
@@ -306,12 +304,6 @@ class _Chooser:
         return not any(config in self._reached_digests(each) for each in others)
 
 
-def _docker_names(asked: bytes) -> set[bytes]:
-    """The names of records that dockerd looks for if a container was created from this name."""
-    tagged = asked.partition(b"@")[0]
-    return {asked, *image_names(asked), tagged, *image_names(tagged)}
-
-
 def _names_digest(asked: bytes | None, digest: Digest) -> bool:
     """Whether the name that a container was created from is an id of its image, or the beginning of one."""
     if asked is None:
@@ -324,7 +316,7 @@ def _names_digest(asked: bytes | None, digest: Digest) -> bool:
 def _is_dangling(image: Image) -> bool:
     """Whether an image has no name that a person gave it, as its engine sees it."""
     if is_dockers(image.namespace):
-        return image.name == _DANGLING + image.target
+        return image.name == DANGLING + image.target
     if image.namespace == _CRI:
         return False  # the CRI plugin makes names without a tag for every image
     return b":" not in image.name.partition(b"@")[0].rpartition(b"/")[2]
