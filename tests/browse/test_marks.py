@@ -10,9 +10,10 @@ from drydock.browse.marks import Answer, foot, policy_of, wish_of
 from drydock.browse.tree import Item
 from drydock.commands.browse import decide
 from drydock.model.access import Access
+from drydock.model.disk_usage import UsageCategory, UsageEntry
 from drydock.model.drops import Drop, DropKind
 from drydock.model.errors import Refused
-from drydock.model.names import Kind, Ref
+from drydock.model.names import Kind, RawPath, Ref
 from drydock.model.policies import EndLeases
 
 pytestmark = pytest.mark.root
@@ -110,6 +111,22 @@ def test_what_no_option_removes():
     """Volumes have no mark, and the reason names what removes them."""
     assert "docker volume rm" in wish_of(Item("volume", "pgdata"))
     assert isinstance(wish_of(Item("tmp", "x")), str)
+
+
+def test_a_group_without_a_mark_says_where_the_marks_are():
+    """What is in it may go, so it is not said that nothing frees it; of measured files nothing else can be said."""
+    assert wish_of(Item("group", "classic layer store", places=[1])) == (
+        "it cannot be marked as a whole: go down with Enter"
+    )
+    entry = UsageEntry(UsageCategory.TMP, b"tmp", RawPath(b"/data/tmp"), 1)
+    tmp = Item("group", "tmp", below=[Item("tmp", "tmp", entry=entry)])
+    assert wish_of(tmp) == "no option of drydock clean frees it"
+
+
+def test_logs_that_are_short_say_so(view):
+    """A mark on them asks to cut the long ones, and there is none."""
+    logs = Item("group", "logs")
+    assert answer(view, logs).why_not(logs, view.base) == "no log of a stopped container is longer than 10.0 MiB"
 
 
 def test_the_foot(view, items):

@@ -268,3 +268,11 @@ def test_is_only_for_its_owner(writer):
     """Nobody else can read which paths a host had."""
     assert os.stat(writer.path).st_mode & 0o777 == 0o600
     assert os.path.basename(writer.path) == JOURNAL
+
+
+def test_the_folder_of_a_run_is_no_journal(tmp_path):
+    """The message names the file in it, and no descriptor stays open."""
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(EvidenceUnreadable, match=r"is a folder; the journal of a run is journal\.jsonl in it"):
+        read_journal(RawPath(os.fsencode(tmp_path)))
+    assert os.listdir("/proc/self/fd") == before

@@ -114,3 +114,10 @@ def test_another_mount_is_refused(root_dir, room, kind):
             open_quarantine(os.fsencode(room), root_dir, "run")
     finally:
         subprocess.run(["umount", room], check=True)
+
+
+def test_a_place_that_is_not_there_has_to_be_made(root_dir, tmp_path):
+    """It is not made: a mistyped path would take the data out of sight."""
+    with pytest.raises(Refused, match="does not exist: make that folder first"):
+        open_quarantine(os.fsencode(tmp_path / "absent"), root_dir, "run")
+    assert not (tmp_path / "absent").exists()

@@ -1,8 +1,10 @@
 """A cache record of BuildKit whose snapshot is gone: found, dropped whole, given back, and no kill leaves a trap."""
 
+import hashlib
 import json
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,3 +176,15 @@ def test_all_that_depends_on_it_goes():
     assert repaired == {of.path: [letter.encode() * 25 for letter in "bcmpqx"]}
     classes = {each.ref: Judgement(LeaseClass.BUILD_CACHE, "") for each in held}
     assert {each.ref.key[:1] for each in end_leases(made, classes, repaired)} == {b"b", b"c", b"m", b"p", b"q", b"x"}
+
+
+def test_a_long_chain_takes_one_pass():
+    """Of 10,000 records that stand on each other; a pass for each level took minutes."""
+    names = [hashlib.sha256(b"%d" % number).hexdigest()[:25].encode() for number in range(10_000)]
+    of = BuildCache(RawPath(b"/db"), b"overlayfs", True)
+    for name, below in zip(names, [b"", *names], strict=False):
+        of.records[name] = _record("a", parent=below)._replace(id=name, snapshot=name)
+    made = store(*(snapshot(name) for name in names[1:]), owners=Owners(caches=[of]))
+    began = time.process_time()
+    repaired = len(find_repaired(made)[of.path])
+    assert (repaired, time.process_time() - began < 5) == (10_000, True)

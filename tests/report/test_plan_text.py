@@ -82,6 +82,24 @@ def test_what_a_run_did():
     assert all(line.isprintable() for line in text.splitlines())
 
 
+def test_what_an_undo_did():
+    """What is in its place was not lost, and nothing was freed."""
+    run = Run(RawPath(b"/store"), None, "", is_undo=True)
+    ends = (Status.DONE, Status.GONE, Status.GONE, Status.FAILED)
+    run.outcomes = [Outcome(removal(number, 1), end) for number, end in enumerate(ends, 1)]
+    assert list(run_lines(run))[-1] == "  files and directories: 1 put back, 2 in place, 1 not put back"
+
+
+def test_a_run_says_where_it_moved_data():
+    """Nothing of that is freed."""
+    run = Run(RawPath(b"/store"), None, "", quarantine=RawPath(b"/aside/" + HOSTILE))
+    run.outcomes = [Outcome(removal(1, 1), Status.DONE), Outcome(removal(2, 1), Status.GONE)]
+    *_, counted, quarantine = run_lines(run)
+    assert counted == "  files and directories: 1 moved to quarantine, 1 already gone; 0 B freed"
+    assert quarantine.startswith("  quarantine: /aside/")
+    assert quarantine.isprintable()
+
+
 def test_what_an_edit_did():
     """Only counts that are not 0, and no count at all where the detail says what happened."""
     path, backup = RawPath(b"/store/meta.db"), RawPath(b"/state/meta.db")

@@ -78,6 +78,7 @@ STAYS: Final[Mapping[str, str]] = {
 }
 """Why what has no mark stays, by kind."""
 _OTHER: Final = "no option of drydock clean frees it"
+_GROUP: Final = "it cannot be marked as a whole: go down with Enter"
 
 
 def wish_of(item: Item) -> Wish | str:
@@ -85,7 +86,12 @@ def wish_of(item: Item) -> Wish | str:
     if item.found is not None:
         return Wish()
     made = WISHES.get(f"group {item.name}" if item.kind == "group" else item.kind)
-    return made(item) if made is not None else STAYS.get(item.kind, _OTHER)
+    return made(item) if made is not None else STAYS.get(item.kind, _GROUP if _has_parts(item) else _OTHER)
+
+
+def _has_parts(item: Item) -> bool:
+    """Whether a group has things of a store in it, which have marks of their own."""
+    return bool(item.places) or any(each.entry is None for each in item.below)
 
 
 def policy_of(items: Iterable[Item], accepted: Iterable[bytes] = ()) -> Policy:
@@ -172,6 +178,8 @@ class Answer:
             return "something holds it: e shows what; what holds it can go, or it stays"
         if item.found is not None and item.found.state is State.LEASED:
             return "a lease holds it: e shows which; mark the lease or the pull"
+        if item.kind == "group" and item.name == "logs":
+            return f"no log of a stopped container is longer than {show_bytes(_LOG)}"
         return "the plan removes nothing of it; e shows why it is there"
 
 

@@ -53,6 +53,7 @@ def plan(
         for found in scans:
             for line in report.plan_text.scan_lines(found):
                 click.echo(line)
-        click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   # carries out this plan")
+        if not all(found.plan.is_empty for found in scans):
+            click.echo(f"drydock apply {quoted_path(os.fsencode(output))}   # carries out this plan")
     warn_unread(scans)
     ctx.exit(status_of(scans))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from drydock.model.errors import Usage
+from drydock.model.text import shown
 
 ALL_LOSSES = b"all"
 """The word that accepts the loss of every image without a registry, and of what every container wrote."""
@@ -68,7 +69,7 @@ def parse_drop(word: bytes) -> Drop:
     found = next((each for each in DropKind if each.value.encode() == kind), None)
     if found is None:
         known = ", ".join(each.value + ("=NAME" if each in _NAMED else "") for each in DropKind)
-        raise Usage(f"--drop takes {known}")
+        raise Usage(f"--drop {shown(word)} is not known: it takes {known}")
     if (found in _NAMED) != bool(name) or bool(equals) != bool(name):
         takes = f"a name: {found.value}=NAME" if found in _NAMED else "no name"
         raise Usage(f"--drop {found.value} takes {takes}")

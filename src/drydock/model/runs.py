@@ -52,6 +52,10 @@ class Run:
     """Layers that were unpacked again."""
     compactions: list[CompactionOutcome] = field(default_factory=list)
     """Databases that were compacted."""
+    quarantine: RawPath | None = None
+    """Where its data was moved to; None if it was deleted."""
+    is_undo: bool = False
+    """Whether it put back what another run did."""
 
     @property
     def failed(self) -> bool:

@@ -4,8 +4,8 @@ The order (docs/safety.md 6): data that no record names, meta.db, each metadata.
 repair edits BuildKit's cache records before meta.db: a record whose lease is gone would be worse than a lease without a
 record. Whenever a crash comes, it leaves nothing but data or leases without a record. There is an exception on a full
 disk: if an edit lacks a block, the ingests that the plan removes go first. containerd does without their data: it
-begins such a write again (core/metadata/content.go Writer, v2.1). If that is not enough, what a container wrote goes
-that goes by choice: until the edit is made it does not start, and its engine can still remove it.
+begins such a write again (core/metadata/content.go Writer, v2.1). If that is not enough, what the containers wrote that
+the user chose to drop goes too: until the edit is made they do not start, and their engine can still remove them.
 
 What is in the classic layer store of Docker needs no edit, so it goes before the edits too, and makes room for them; if
 a store is dropped whole, it goes last. It has an order of its own: records, children before parents; then what they
@@ -122,6 +122,7 @@ def execute(
         journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
         stack.callback(journal.close)
         run = Run(plan.root, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
+        run.quarantine = apart and apart.path
         if progress is not None and edits:
             progress("copying the databases", 0)
         backups = {each.file.path: copy_database(each.file, kept, plan.root) for each in edits}
@@ -186,8 +187,11 @@ def execute(
 
         def remove_early(is_early: Callable[[Removal], bool]) -> bool:
             """Remove some of the plan before the edits; whether there was any. A move to a quarantine frees nothing."""
-            early = [] if apart else [removal for removal in after if is_early(removal)]
-            after[:] = [removal for removal in after if removal not in early]
+            early: list[Removal] = []
+            late: list[Removal] = []
+            for removal in after:
+                (early if apart is None and is_early(removal) else late).append(removal)
+            after[:] = late
             run.outcomes += run_removals(early, root_dir, journal, None, report)
             if early:
                 # A file system with a journal gives blocks out again only after its next commit.

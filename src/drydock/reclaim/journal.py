@@ -43,6 +43,7 @@ from drydock.reclaim.state_dir import JOURNAL
 from drydock.version import __version__
 
 _SCHEMA: Final = JournalHeader.__struct_config__.tag
+_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 _BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
@@ -164,7 +165,7 @@ def read_lines(path: RawPath) -> tuple[JournalHeader, Iterator[JournalLine | Non
 def _read_lines(path: RawPath) -> Iterator[JournalLine | None]:
     text, place = shown(path), 1
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as lines:
+        with open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS)) as lines:
             info = os.fstat(lines.fileno())
             if info.st_uid not in {0, os.geteuid()} or info.st_mode & 0o022:
                 raise EvidenceUnreadable(f"{text}: it belongs to, or can be written by, someone else")
@@ -184,6 +185,8 @@ def _read_lines(path: RawPath) -> Iterator[JournalLine | None]:
                 if is_torn and "finished" not in values:
                     break
                 yield _line_of(values)
+    except IsADirectoryError as error:
+        raise EvidenceUnreadable(f"{text} is a folder; the journal of a run is {shown(JOURNAL)} in it") from error
     except OSError as error:
         raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
     except (ValueError, msgspec.ValidationError) as error:

@@ -146,6 +146,8 @@ def open_quarantine(
     text = shown(directory)
     try:
         fd = os.open(directory, _DIRECTORY)
+    except FileNotFoundError as error:
+        raise Refused(f"quarantine {text} does not exist: make that folder first") from error
     except OSError as error:
         raise Refused(f"quarantine {text}: {error.strerror}") from error
     try:

@@ -68,7 +68,7 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
         Refused: the state of a database that the journal has from before an edit is neither in the database nor in its
             copy; nothing was changed.
     """
-    run = Run(journal.root, journal.path, "the journal that was undone")
+    run = Run(journal.root, journal.path, "the journal that was undone", is_undo=True)
     # Of an edit that was begun again, because the disk was full when it was noted already, the last note counts.
     last = {entry.path: entry for entry in journal.entries if entry.do == "edit"}
     edits = [entry for entry in reversed(journal.entries) if last.get(entry.path) is entry]

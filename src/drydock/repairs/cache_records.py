@@ -17,7 +17,7 @@ from drydock.model.store import Store
 from drydock.verdict.build_cache import find_broken
 from drydock.verdict.leases import Judgement, build_record, is_dockers, is_standalone
 
-_WHY = "their snapshots do not exist, or they depend on such a record; builds that use them fail"
+_WHY = "builds that use it fail, because its snapshot, or that of a record that it depends on, does not exist"
 _ENDS = "its cache record goes"
 
 
@@ -65,13 +65,17 @@ def end_leases(
 def _with_dependants(cache: BuildCache, names: Iterable[bytes]) -> list[bytes]:
     """These records, and all that need one of them."""
     found = set(names)
-    grows = bool(found)
-    while grows:
-        needing = {
-            record.id
-            for record in cache.records.values()
-            if record.id not in found and (not found.isdisjoint(record.parents) or record.equal_mutable in found)
-        }
-        found |= needing
-        grows = bool(needing)
+    if not found:
+        return []
+    needing: dict[bytes, list[bytes]] = {}
+    for record in cache.records.values():
+        for name in (*record.parents, record.equal_mutable):
+            if name:
+                needing.setdefault(name, []).append(record.id)
+    pending = list(found)
+    while pending:
+        for name in needing.get(pending.pop(), ()):
+            if name not in found:
+                found.add(name)
+                pending.append(name)
     return sorted(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from drydock.model.findings import FindingCode
 from drydock.model.layer_store import BUILD_HISTORY, BUILD_LEASES, BUILD_SNAPSHOTS, REFERENCES
@@ -17,6 +17,8 @@ from drydock.report.wording import show_bytes, show_count
 
 _LISTED = 40
 _REMOVED = " removed from other records"
+_UNDONE = {Status.DONE: "put back", Status.GONE: "in place", Status.FAILED: "not put back"}
+"""How the actions of an undo ended."""
 _BUILDERS = tuple(b"/" + each for each in (BUILD_LEASES, BUILD_SNAPSHOTS, BUILD_HISTORY))
 
 
@@ -113,20 +115,26 @@ def run_lines(run: Run) -> Iterator[str]:
     for line in (*run.warnings, *run.notes):
         yield f"  {line}"
     if run.cuts:
-        by_status = Counter(cut.status for cut in run.cuts)
-        yield f"  files of logs: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"
+        yield f"  files of logs: {_count_ends(run, (cut.status for cut in run.cuts))}"
     for done in run.compactions:
         sizes = f"{show_bytes(done.before)} before, {show_bytes(done.after)} after"
         ended = f"compacted, {sizes}" if done.status is Status.DONE else f"{done.status.value}: {done.detail}"
         yield f"  database {shown(done.path)}: {ended}"
     if run.restores:
-        by_status = Counter(each.status for each in run.restores)
-        yield f"  layers unpacked again: {', '.join(f'{count} {status.value}' for status, count in by_status.items())}"
-    counts = Counter(outcome.status for outcome in run.outcomes)
-    ended = ", ".join(f"{count} {status.value}" for status, count in counts.items())
-    yield f"  files and directories: {ended or 'none'}; {show_bytes(run.freed)} freed"
+        yield f"  layers unpacked again: {_count_ends(run, (each.status for each in run.restores))}"
+    ended = _count_ends(run, (outcome.status for outcome in run.outcomes), moves=run.quarantine is not None)
+    freed = "" if run.is_undo else f"; {show_bytes(run.freed)} freed"
+    yield f"  files and directories: {ended or 'none'}{freed}"
+    if run.quarantine is not None:
+        yield f"  quarantine: {shown(run.quarantine)}"
     if run.journal is not None:
         yield f"  journal: {shown(run.journal)} ({run.state})"
+
+
+def _count_ends(run: Run, ends: Iterable[Status], *, moves: bool = False) -> str:
+    """How many actions ended in each way; empty for none."""
+    words = {Status.DONE: "moved to quarantine"} if moves else _UNDONE if run.is_undo else {}
+    return ", ".join(f"{count} {words.get(status, status.value)}" for status, count in Counter(ends).items())
 
 
 def _names_line(edited: EditOutcome) -> str:
