@@ -32,10 +32,11 @@ def summary(
     backends=None,
     stores=(),
     layer_stores=(),
+    complete=True,
 ):
     """What is said of a data root with these entries and records."""
     owners = Owners({each.id: each for each in containers}, containers_changed=1)
-    read = store(*records, files=files, owners=owners, backends=backends)
+    read = store(*records, files=files, owners=owners, backends=backends, complete=complete)
     read.root = read.root._replace(path=ROOT, engine=engine, docker=docker)
     read.layer_stores.extend(layer_stores)
     scan = judged(read)
@@ -179,6 +180,13 @@ def test_layers_of_a_classic_image_in_use_are_no_amount_of_a_prune(made_from, si
 
     expected = None if size is None else "up to 3.0 MiB: images that no container uses"
     assert prunes(found).get("docker image prune -a") == expected
+
+
+@pytest.mark.parametrize(("complete", "name"), [(True, "unreferenced"), (False, "perhaps unreferenced")])
+def test_data_is_unreferenced_only_if_all_records_are_known(complete, name):
+    """A record that could not be read may name it."""
+    found = summary(entry("content", b"content", 4096 * MIB), files=[digest(1)], complete=complete)
+    assert name in rows(found)
 
 
 def test_without_docker_other_programs_free_images():

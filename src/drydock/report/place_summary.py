@@ -179,8 +179,11 @@ def _row(part: _Keeper, store: StoreMode, size: int, scan: Scan, idle: frozenset
     is_classic = store is StoreMode.CLASSIC
     if part in _OF_DOCKER and store in idle and (is_classic or _is_dockers(scan)):
         return SpaceRow(f"idle store: {part.value}", size, f"drydock clean --drop-store {store.value}")
+    name = part.value
+    if part is _Keeper.UNUSED and not is_classic and not scan.verdict.store.metadata.complete:
+        name = f"perhaps {name}"  # a record that could not be read may name it
     freed_by = _freed_by(part, scan, is_classic=is_classic)
-    return SpaceRow(f"classic: {part.value}" if is_classic else part.value, size, freed_by)
+    return SpaceRow(f"classic: {name}" if is_classic else name, size, freed_by)
 
 
 def _together(rows: list[SpaceRow]) -> SpaceRow:

@@ -1,12 +1,15 @@
 """Reading the classic layer store, from a root that is written here as dockerd writes it."""
 
+import errno
 import os
 import time
 
 import pytest
 from tests.support.classic_root import ClassicRoot, hexed
 
+from drydock.evidence.docker import layer_store
 from drydock.evidence.docker.layer_store import has_layer_store, read_layer_store
+from drydock.model.findings import Severity
 from drydock.model.layer_store import DirectoryKind, directory_kind
 
 
@@ -119,6 +122,19 @@ def test_damage_is_told(root):
     assert "cache-id" in store.layers[root.chains["base"].encode()].problem
     assert "size" in store.layers[root.chains["top"].encode()].problem
     assert [each.code.value for each in store.findings] == ["unreadable-references"]
+
+
+def test_what_only_drydock_may_not_read_is_no_damage(root, monkeypatch):
+    """References that another user than root cannot read: not known, but dockerd starts."""
+
+    def refuse(name, *_):
+        raise PermissionError(errno.EACCES, f"Permission denied: {name}")
+
+    monkeypatch.setattr(layer_store, "read_regular", refuse)
+    store = _read(root)
+    (found,) = (each for each in store.findings if "repositories.json" in each.message)
+    assert found.severity is Severity.BLIND
+    assert "repositories.json cannot be read" in store.images_unknown
 
 
 def test_an_empty_store_is_none(tmp_path):

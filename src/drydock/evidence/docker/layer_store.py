@@ -199,6 +199,9 @@ class _Reader:
             self._store.references = dict(_references(found))
         except FileNotFoundError:
             self._store.images_unknown = f"{shown(path)} is missing"
+        except PermissionError as error:  # dockerd is root: it may read the file all the same
+            self._store.images_unknown = f"{shown(path)} cannot be read: {error.strerror}"
+            self._blind(REFERENCES, error.strerror or "")
         except (OSError, ValueError, RecursionError) as error:
             problem = problem_of(error, "it is not the JSON that dockerd writes")
             self._store.images_unknown = f"{shown(path)} cannot be read: {problem}"
