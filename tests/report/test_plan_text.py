@@ -107,8 +107,10 @@ def test_what_an_edit_did():
     run.edits = [
         EditOutcome(path, 0, 0, Status.DONE, backup=backup, fields=1),
         EditOutcome(path, 0, 0, Status.DONE, "its former contents are back", backup),
+        EditOutcome(path, 5, 1, Status.FAILED, "no space", backup),
     ]
-    assert list(run_lines(run))[1:3] == [
+    assert list(run_lines(run))[1:4] == [
         "  database /store/meta.db: done: 1 key removed from other records. Backup: /state/meta.db",
         "  database /store/meta.db: done (its former contents are back). Backup: /state/meta.db",
+        "  database /store/meta.db: failed (no space). Backup: /state/meta.db",
     ]

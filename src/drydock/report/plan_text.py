@@ -95,8 +95,9 @@ def run_lines(run: Run) -> Iterator[str]:
             (edited.fields, "key", where),
             (edited.added, "record", " marked" if edited.path.endswith(b"/metadata_v2.db") else " added"),
         )
-        # An edit that was undone or not made has no counts: its detail tells what happened.
-        what = ", ".join(show_count(count, noun) + rest for count, noun, rest in counted if count)
+        # Of an edit that was undone or not made the detail tells what happened.
+        made = edited.status is Status.DONE
+        what = ", ".join(show_count(count, noun) + rest for count, noun, rest in counted if count and made)
         detail = f" ({edited.detail})" if edited.detail else ""
         backup = f". Backup: {shown(edited.backup)}" if edited.backup else ""
         yield f"  database {shown(edited.path)}: {edited.status.value}{what and f': {what}'}{detail}{backup}"
