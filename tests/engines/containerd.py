@@ -41,6 +41,7 @@ sandbox = "{pause}"
 restrict_oom_score_adj = true
 [plugins."io.containerd.cri.v1.runtime".cni]
 conf_dir = "{state}/cni"
+bin_dirs = ["{state}/cni/bin"]
 """
 # Who pulls through the transfer service unpacks only for the pairs listed; overlayfs is there by default.
 _UNPACK = """\

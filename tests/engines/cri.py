@@ -1,4 +1,4 @@
-"""crictl against containerd's CRI plugin in a sandbox: a kubelet's part, with pods of the host's network."""
+"""crictl against containerd's CRI plugin in a sandbox: a kubelet's part. Pods have the host's network unless asked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from tests.engines.containerd import Containerd
 from tests.engines.sandbox import CAPTURED, Daemon, wait_for
 
-_NODE = 2
-"""runtime.v1.NamespaceMode of cri-api: the pod shares the host's namespace."""
+_POD, _NODE = 0, 2
+"""runtime.v1.NamespaceMode of cri-api: the pod has a namespace of its own, or shares the host's."""
 
 
 class Cri:
@@ -42,9 +42,9 @@ class Cri:
         """Start a command that is to be interrupted."""
         return self._engine.sandbox.spawn("crictl.log", *self._command, *arguments)
 
-    def pod(self, name: str) -> str:
-        """Run a new pod and give its id."""
-        return self("runp", self._written(f"{name}.json", _pod(name)))
+    def pod(self, name: str, *, network: bool = False) -> str:
+        """Run a new pod, with the network of the host or one of its own, and give its id."""
+        return self("runp", self._written(f"{name}.json", _pod(name, _POD if network else _NODE)))
 
     def container(self, pod: str, name: str, image: str, *busybox: str) -> str:
         """Make a container in a pod, which runs a busybox command once it is started, and give its id."""
@@ -79,8 +79,8 @@ class Cri:
         return path
 
 
-def _pod(name: str) -> dict[str, Any]:
+def _pod(name: str, network: int = _NODE) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "namespace": "default", "uid": f"uid-of-{name}"},
-        "linux": {"cgroup_parent": f"/{CAPTURED}", "security_context": {"namespace_options": {"network": _NODE}}},
+        "linux": {"cgroup_parent": f"/{CAPTURED}", "security_context": {"namespace_options": {"network": network}}},
     }

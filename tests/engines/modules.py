@@ -41,6 +41,8 @@ class Module(enum.Enum):
     """actionlint 1.7.12, which checks GitHub's workflows."""
     CONTAINERS_STORAGE = "containers-storage"
     """containers-storage 1.59.1, which checks the store of Podman and CRI-O."""
+    CNI = "cni"
+    """CNI's plugins bridge, loopback and host-local 1.10.0."""
     BBOLT = "bbolt"
     """The programs of tests/bbolt_reader/go with bbolt 1.5.0."""
 

@@ -69,6 +69,8 @@ class Pod(NamedTuple):
     """Absolute paths of the files that reserve its addresses, as far as they were found."""
     namespace: bytes = b""
     """The name of its network namespace, if that is there; else empty."""
+    results: tuple[RawPath, ...] = ()
+    """Absolute paths of the files in which CNI keeps what its plugins answered, as far as they were found."""
 
 
 class LetGo(NamedTuple):

@@ -381,7 +381,7 @@ def _say_network(pod: Pod) -> str:
     """What of a pod's network stays, and what frees it."""
     if not pod.has_network:
         return ""
-    frees = [f"rm {quoted_path(path)}" for path in pod.addresses]
+    frees = [f"rm {quoted_path(path)}" for path in (*pod.addresses, *pod.results)]
     frees += [f"ip netns delete {quoted_path(pod.namespace)}"] if pod.namespace else []
     if not pod.addresses:
         frees.append("its CNI plugin, for an address that no file in /var/lib/cni/networks reserves")

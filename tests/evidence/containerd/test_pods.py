@@ -42,7 +42,7 @@ def read(tmp_path):
 
 
 def test_networks_and_owners(read, tmp_path):
-    """Of the host; of its own with two addresses and a namespace; of its own, with a namespace that is gone."""
+    """Of the host; of its own, with two addresses, answers and a namespace; of its own, its namespace is gone."""
     own = tmp_path / "run/netns"
     own.mkdir(parents=True)
     (own / "cni-1").touch()
@@ -50,6 +50,10 @@ def test_networks_and_owners(read, tmp_path):
         folder = tmp_path / "var/lib/cni/networks" / network
         folder.mkdir(parents=True, exist_ok=True)
         (folder / address).write_text(f"{name}\r\neth0")
+    results = tmp_path / "var/lib/cni/results"
+    results.mkdir()
+    for name in ("a-s2-eth0", "cni-loopback-s2-lo", "a-s22-eth0", "s2"):
+        (results / name).touch()
     pods, owners = read(
         s1={SANDBOX: sandbox(HOST)},
         s2={SANDBOX: sandbox(b"{}", b"/var/run/netns/cni-1")},
@@ -59,7 +63,12 @@ def test_networks_and_owners(read, tmp_path):
     networks = os.fsencode(tmp_path / "var/lib/cni/networks")
     assert pods == {
         b"s1": Pod(),
-        b"s2": Pod(True, (networks + b"/a/10.0.0.1", networks + b"/b/10.0.0.2"), b"cni-1"),
+        b"s2": Pod(
+            True,
+            (networks + b"/a/10.0.0.1", networks + b"/b/10.0.0.2"),
+            b"cni-1",
+            tuple(os.fsencode(results / each) for each in ("a-s2-eth0", "cni-loopback-s2-lo")),
+        ),
         b"s4": Pod(has_network=True),
     }
     assert owners == {b"c1": b"s1"}

@@ -1,10 +1,12 @@
 """What the CRI plugin records of its pods: whose a container is, and what a network of a pod's own has reserved.
 
 The metadata of a container and of a sandbox are extensions of their records: an ``Any`` of protobuf with JSON in it.
-CNI's plugin host-local reserves an address by a file of its name, whose first line is the id of the sandbox.
+CNI's plugin host-local reserves an address by a file of its name, whose first line is the id of the sandbox. CNI itself
+keeps what its plugins answered in files that are called by the network, the sandbox and the interface.
 
 Sources: containerd internal/cri/store/{container,sandbox}/metadata.go, internal/cri/server/sandbox_run.go
-(``hostNetwork``, ``netnsMountDir``), v1.6 to v2.4; CNI plugins/ipam/host-local/backend/disk/backend.go (Reserve), v1.6.
+(``hostNetwork``, ``netnsMountDir``), v1.6 to v2.4; CNI plugins/ipam/host-local/backend/disk/backend.go (Reserve), v1.6
+and v1.10; CNI libcni/api.go (getCacheFilePath), v1.3.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ _SANDBOX, _CONTAINER = b"io.cri-containerd.sandbox.metadata", b"io.cri-container
 _NODE: Final = 2
 """``NamespaceMode_NODE`` of the CRI API: the pod has the network of the host."""
 _NETWORKS: Final = (b"var", b"lib", b"cni", b"networks")
+_RESULTS: Final = (b"var", b"lib", b"cni", b"results")
 _LARGEST: Final = 4096
 _BYTES: Final = 2
 """The wire type of protobuf for bytes, and the number of an ``Any``'s value."""
@@ -51,10 +54,13 @@ def read_pods(root: Root, database: Database | None) -> tuple[dict[bytes, Pod], 
                 pods[name] = _pod(root, _metadata(extensions[_SANDBOX]))
             elif _CONTAINER in extensions:
                 of_containers[name] = _metadata(extensions[_CONTAINER])["SandboxID"].encode()
-    reserved = _reserved(root) if any(pod.has_network for pod in pods.values()) else {}
-    for name, pod in pods.items():
-        if pod.has_network:
-            pods[name] = pod._replace(addresses=tuple(sorted(reserved.get(name, ()))))
+    own = [name for name, pod in pods.items() if pod.has_network]
+    reserved, results = (_reserved(root), _results(root)) if own else ({}, [])
+    for name in own:
+        answered = (path for path in results if b"-" + name + b"-" in path.rpartition(b"/")[2])
+        pods[name] = pods[name]._replace(
+            addresses=tuple(sorted(reserved.get(name, ()))), results=tuple(sorted(answered))
+        )
     return pods, of_containers
 
 
@@ -121,3 +127,10 @@ def _reserved(root: Root) -> dict[bytes, list[RawPath]]:
                         path = RawPath(os.path.join(root.host, *_NETWORKS, network, address))
                         found.setdefault(held.partition(b"\n")[0].strip(), []).append(path)
     return found
+
+
+def _results(root: Root) -> list[RawPath]:
+    """The files in which CNI keeps what its plugins answered."""
+    with suppress(OSError), folder(root.host, *_RESULTS) as found:
+        return [RawPath(os.path.join(root.host, *_RESULTS, name)) for name in names(found)]
+    return []
