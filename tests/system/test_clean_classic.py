@@ -57,6 +57,13 @@ def store(host, of):
     return found
 
 
+def builders(host, of):
+    """The databases of dockerd's builder, by Go's reader; they are sound."""
+    databases = [host / of.docker / "buildkit" / name for name in ("containerdmeta.db", "snapshots.db")]
+    assert [gobbolt.check(each) for each in databases] == [(0, "")] * 2
+    return [gobbolt.dump(each) for each in databases]
+
+
 @pytest.mark.parametrize("of", HOSTS)
 def test_what_goes_is_what_nobody_uses(of, tmp_path):
     """A second reading of the layout finds the same; nothing of it is what dockerd says that something stands on."""
@@ -158,10 +165,10 @@ def undisturbed(tmp_path_factory):
     before = store(whole, of)
     ended = run_counted(*command(of, whole))
     assert (ended.signal, ended.status) == (0, 0), ended.output
-    kept = store(whole, of)
+    kept, left = store(whole, of), builders(whole, of)
     assert {path: before.get(path) for path in kept} == kept
     shutil.rmtree(whole)
-    return of, kept, ended.calls
+    return of, kept, left, ended.calls
 
 
 def command(of, host):
@@ -173,6 +180,13 @@ def kill_points(calls):
     """After which calls: of thousands of files that are removed in a row the first, and some more."""
     numbers = range(1, len(calls) + 1)
     return [each for each in numbers if calls[each - 1 : each] != calls[each - 2 : each - 1] or each % 500 == 0]
+
+
+def edits(calls):
+    """After which calls the leases of the builder, and then its snapshots, have just gone."""
+    found = [number for number, call in enumerate(calls, 1) if call == "utime"]
+    assert len(found) == len(("containerdmeta.db", "snapshots.db"))
+    return found
 
 
 def killed_host(of, folder, number):
@@ -187,13 +201,14 @@ def killed_host(of, folder, number):
 @pytest.mark.slow
 def test_a_kill_after_any_call_is_ended_by_the_next_clean(undisturbed, tmp_path):
     """What is kept is whole, the next clean ends as an undisturbed one, and the kill is no longer reported."""
-    of, kept, calls = undisturbed
-    for number in kill_points(calls)[:: 1 if ALL else 41]:
+    of, kept, builder, calls = undisturbed
+    for number in kill_points(calls) if ALL else sorted({*kill_points(calls)[::60], *edits(calls)}):
         host = killed_host(of, tmp_path / str(number), number)
         left = store(host, of)
         assert {path: left.get(path) for path in kept} == kept, number
+        builders(host, of)
         clean(of, host, *OWNERLESS)
-        assert store(host, of) == kept, number
+        assert (store(host, of), builders(host, of)) == (kept, builder), number
         said = run("scan", "--format", "json", "--now", of.taken_at, "--state", host / "state", host)
         assert "unfinished-run" not in said
         shutil.rmtree(host)
@@ -203,9 +218,9 @@ def test_a_kill_after_any_call_is_ended_by_the_next_clean(undisturbed, tmp_path)
 @pytest.mark.slow
 def test_dockerd_starts_on_what_a_kill_leaves(undisturbed, tmp_path):
     """Same images and containers, which run, wherever the clean was killed; here once records are gone."""
-    of, _, calls = undisturbed
+    of, _, _, calls = undisturbed
     last = max(number for number, call in enumerate(calls, 1) if call == "renameat2_noreplace")
-    for number in kill_points(calls)[::10] if ALL else [last + 12]:
+    for number in sorted({*kill_points(calls)[::10], *edits(calls)}) if ALL else [last + 12]:
         host = killed_host(of, tmp_path / str(number), number)
         with docker_on(of, host, tmp_path / f"{number} engine") as docker:
             check_lists(docker, of.facts["dockerd"])
@@ -215,16 +230,17 @@ def test_dockerd_starts_on_what_a_kill_leaves(undisturbed, tmp_path):
 
 @pytest.mark.parametrize("of", HOSTS)
 def test_a_quarantine_gives_the_same_tree_back(of, tmp_path):
-    """Everything in the classic store and in containerd's, by contents, modes, owners and times of files."""
+    """Everything in the classic store, by contents, modes, owners and times of files, and the builder's databases."""
     host = unpack(of, tmp_path)
-    before = store(host, of)
+    before = store(host, of), builders(host, of)
     (host / "aside").mkdir(mode=0o700)
     said = clean(of, host, *OWNERLESS, "--quarantine", host / "aside")
     assert Reading(host / of.docker, spare_ownerless=False).unused() == set()
     journal = next(line for line in said.splitlines() if "journal: " in line).split("journal: ")[1].split(" (")[0]
     assert " yes " in run("runs", "--state", host / "state")
+    assert builders(host, of) != before[1]
     run("undo", journal, status=0)
-    assert store(host, of) == before
+    assert (store(host, of), builders(host, of)) == before
     assert " undone " in run("runs", "--state", host / "state")
 
 

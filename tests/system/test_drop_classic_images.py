@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.root, pytest.mark.engine, pytest.mark.slow]
 ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
 """Whether every command is compared on every engine, and all kill points are tried; ./run prove does that."""
 OLD, NEW = classic_captures()
+KILLED = [pytest.param(each, id=each.name) for each in ((OLD, NEW) if ALL else (NEW,))]
+"""The hosts on which drops are killed."""
 REGISTRY = f"127.0.0.1:{PORT}"
 COMMANDS = {
     "dangling-images": [("image", "prune", "-f")],
@@ -146,59 +148,62 @@ def test_it_takes_what_dockerd_takes(of, drop, made, tmp_path):
 
 
 @pytest.mark.parametrize("drop", COMMANDS if ALL else list(COMMANDS)[1:])
-def test_a_kill_after_any_call_is_ended_by_the_next_drop(drop, made, tmp_path):
+@pytest.mark.parametrize("of", KILLED)
+def test_a_kill_after_any_call_is_ended_by_the_next_drop(of, drop, made, tmp_path):
     """What stays is whole, the same command ends as an undisturbed one, and the kill is no longer reported."""
-    whole = made(NEW)
-    before = store(whole, NEW)
-    ended = run_counted(*command(NEW, whole, drop))
+    whole = made(of)
+    before = store(whole, of)
+    ended = run_counted(*command(of, whole, drop))
     assert (ended.signal, ended.status) == (0, 0), ended.output
-    kept, calls = store(whole, NEW), ended.calls
+    kept, calls = store(whole, of), ended.calls
     names = b"image/overlay2/repositories.json"
     points = [each for each in range(1, len(calls) + 1) if calls[each - 1 : each] != calls[each - 2 : each - 1]]
     for number in points if ALL else points[::37]:
-        host = made(NEW)
-        assert run_counted(*command(NEW, host, drop), kill_after=number).signal == signal.SIGKILL
-        left = store(host, NEW)
+        host = made(of)
+        assert run_counted(*command(of, host, drop), kill_after=number).signal == signal.SIGKILL
+        left = store(host, of)
         assert {path: left.get(path) for path in kept if path != names} == {
             path: what for path, what in kept.items() if path != names
         }, number
         assert left[names] in (before[names], kept[names])
         # Once its name is gone, an image cannot be named: what is left of it is what nothing uses.
         is_unknown = drop.startswith("image=") and left[names] == kept[names]
-        words = command(NEW, host, drop)
+        words = command(of, host, drop)
         run(*(words[:1] + words[5:] if is_unknown else words), status=0)
-        assert store(host, NEW) == kept, number
+        assert store(host, of) == kept, number
         assert "unfinished-run" not in run("scan", "--format", "json", "--state", host / "state", host)
         shutil.rmtree(host)
 
 
-def test_dockerd_starts_on_what_a_kill_leaves(made, tmp_path):
+@pytest.mark.parametrize("of", KILLED)
+def test_dockerd_starts_on_what_a_kill_leaves(of, made, tmp_path):
     """The same containers, of which one runs, wherever the drop was killed."""
     drop = "unused-images"
-    calls = run_counted(*command(NEW, made(NEW), drop)).calls
+    calls = run_counted(*command(of, made(of), drop)).calls
     first = calls.index("unlink")
     for number in range(first + 1, len(calls), len(calls) // 12) if ALL else [first + 1]:
-        host = made(NEW)
-        assert run_counted(*command(NEW, host, drop), kill_after=number).signal == signal.SIGKILL
-        with docker_on(NEW, host, tmp_path / str(number)) as docker:
+        host = made(of)
+        assert run_counted(*command(of, host, drop), kill_after=number).signal == signal.SIGKILL
+        with docker_on(of, host, tmp_path / str(number)) as docker:
             assert len(listed(docker)[1]) == 3, number
             docker.docker("start", "--attach", "web")
         shutil.rmtree(host)
 
 
-def test_dockerd_goes_on_between_the_images_and_their_names(made, tmp_path):
+@pytest.mark.parametrize("of", KILLED)
+def test_dockerd_goes_on_between_the_images_and_their_names(of, made, tmp_path):
     """The worst that a kill leaves are names of images that are gone: the same containers run, and a pull heals it."""
-    host = made(NEW)
+    host = made(of)
     drop = "unused-images"
-    calls = run_counted(*command(NEW, made(NEW), drop)).calls
+    calls = run_counted(*command(of, made(of), drop)).calls
     number = max(each for each in range(1, len(calls)) if calls[each - 1] == "replace")
-    assert run_counted(*command(NEW, host, drop), kill_after=number - 1).signal == signal.SIGKILL
-    image = host / NEW.docker / "image/overlay2"
+    assert run_counted(*command(of, host, drop), kill_after=number - 1).signal == signal.SIGKILL
+    image = host / of.docker / "image/overlay2"
     named = {each for its in json.loads((image / "repositories.json").read_text())["Repositories"].values()
              for each in its.values()}  # fmt: skip
     gone = {each for each in named if not (image / "imagedb/content/sha256" / each.removeprefix("sha256:")).exists()}
     assert gone
-    with docker_on(NEW, host, tmp_path / "engine") as docker:
+    with docker_on(of, host, tmp_path / "engine") as docker:
         images_now, containers, _ = listed(docker)
         assert len(containers) == 3
         assert not any(each in line for each in gone for line in images_now)
@@ -206,38 +211,40 @@ def test_dockerd_goes_on_between_the_images_and_their_names(made, tmp_path):
         with Registry(docker.sandbox.listen(PORT), images(busybox_layer())):
             docker.docker("pull", "-q", f"{REGISTRY}/tools:2")
             docker.docker("run", "--rm", "--network", "none", f"{REGISTRY}/tools:2", "/bin/busybox", "ls", "/opt/three")
-    run(*command(NEW, host, drop), status=0)
+    run(*command(of, host, drop), status=0)
     assert "tools" not in (image / "repositories.json").read_text()
 
 
 @pytest.mark.parametrize("drop", COMMANDS)
-def test_a_quarantine_gives_the_same_tree_back(drop, made, tmp_path):
+@pytest.mark.parametrize("of", KILLED)
+def test_a_quarantine_gives_the_same_tree_back(of, drop, made, tmp_path):
     """Everything of the classic store, by contents, modes and owners; also the names."""
-    host = made(NEW)
-    before = store(host, NEW)
-    run(*command(NEW, host, drop)[:-1], "--quarantine", _folder(tmp_path, "aside"), host, status=0)
-    assert store(host, NEW) != before
+    host = made(of)
+    before = store(host, of)
+    run(*command(of, host, drop)[:-1], "--quarantine", _folder(tmp_path, "aside"), host, status=0)
+    assert store(host, of) != before
     (journal,) = (host / "state").glob("*/journal.jsonl")
     assert " yes " in run("runs", "--state", host / "state")
     run("undo", journal, status=0)
-    assert store(host, NEW) == before
+    assert store(host, of) == before
     assert " undone " in run("runs", "--state", host / "state")
 
 
 @pytest.mark.parametrize("before", [1, 0])
-def test_undo_of_a_killed_run_gives_the_same_tree_back(before, made, tmp_path):
+@pytest.mark.parametrize("of", KILLED)
+def test_undo_of_a_killed_run_gives_the_same_tree_back(of, before, made, tmp_path):
     """Killed just before and just after the names went: undo brings images and names back, and no file is left."""
     drop = "unused-images"
-    first, host = made(NEW), made(NEW)
-    whole = store(host, NEW)
-    words = (*command(NEW, first, drop)[:-1], "--quarantine", _folder(tmp_path, "first"), first)
+    first, host = made(of), made(of)
+    whole = store(host, of)
+    words = (*command(of, first, drop)[:-1], "--quarantine", _folder(tmp_path, "first"), first)
     number = run_counted(*words).calls.index("replace") + 1 - before
-    words = (*command(NEW, host, drop)[:-1], "--quarantine", _folder(tmp_path, "aside"), host)
+    words = (*command(of, host, drop)[:-1], "--quarantine", _folder(tmp_path, "aside"), host)
     assert run_counted(*words, kill_after=number).signal == signal.SIGKILL
-    assert store(host, NEW) != whole
+    assert store(host, of) != whole
     (journal,) = (host / "state").glob("*/journal.jsonl")
     run("undo", journal, status=0)
-    assert store(host, NEW) == whole
+    assert store(host, of) == whole
 
 
 def _folder(parent: Path, name: str = "state") -> Path:

@@ -10,6 +10,7 @@ import re
 import subprocess
 
 import pytest
+from tests.support.build_cache import left_by_steps
 from tests.support.captures import CaptureUnavailable, every_capture
 from tests.support.documents import run
 from tests.support.gobbolt import dump, why_not
@@ -50,11 +51,17 @@ class Reading:
             }
             for each in (self.layerdb / "mounts").rglob("mount-id")
         }
-        self.snapshots = _paths(data / "buildkit/snapshots.db")
+        database = data / "buildkit/metadata_v2.db"
+        self.dropped = left_by_steps(database) if database.exists() else set()
+        """The cache records that BuildKit drops by itself: in these stores what killed steps left."""
+        self.snapshots = [each for each in _paths(data / "buildkit/snapshots.db") if each[0][0] not in self.dropped]
         self.leased = {
             (path[3], path[6])
             for path, _ in _paths(data / "buildkit/containerdmeta.db")
-            if len(path) == 7 and path[2] == "leases" and path[4:6] == ("snapshots", "default")
+            if len(path) == 7
+            and path[2] == "leases"
+            and path[4:6] == ("snapshots", "default")
+            and path[3] not in self.dropped
         }
         self.cached = {
             path[1] for path, _ in _paths(data / "buildkit/metadata_v2.db") if path[0] == "_main" and path[1:]
@@ -110,6 +117,7 @@ class Reading:
     def recorded(self):
         """The directories that any record names."""
         found = {record["cache-id"] for record in self.records.values() if "cache-id" in record}
+        found |= self.dropped & self.on_disk
         return found | {mount[key] for mount in self.mounts.values() for key in ("mount-id", "init-id") if key in mount}
 
 

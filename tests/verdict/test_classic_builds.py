@@ -2,6 +2,7 @@
 
 from types import MappingProxyType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.objects import ObjectKind, State
 from drydock.model.records import Lease
 from drydock.model.roots import DockerContainer
-from drydock.verdict.classic_builds import find_gone, find_shared, without
+from drydock.verdict.classic_builds import find_gone, find_let_go, find_shared, without
 from drydock.verdict.layer_store import judge_layer_store
 
 LAYERS = 3
@@ -117,6 +118,76 @@ def test_the_twin_of_a_record_goes_with_it():
         [record(b"m" * 25, committed=False), record(b"i" * 25, equal_mutable=b"m" * 25)], [], []
     ).builds.cache
     assert find_gone(cache, [b"m" * 25], ()) == {b"m" * 25, b"i" * 25}
+
+
+LONE = {"retain": False, "committed": False, "size": None}
+"""The fields of what an interrupted step left."""
+MISSING = chain(8)
+LET_GO = {
+    "a killed step": ([record(b"m" * 25, **LONE)], "m"),
+    "5: deleted, and what was built on it": (
+        [record(b"m" * 25, deleted=True), record(b"a" * 25, parent=b"m" * 25), record(b"b" * 25)], "ma",
+    ),
+    "1: no parent": ([record(b"m" * 25, parent=b"x" * 25), record(b"b" * 25)], "m"),
+    "6: a mutable without a snapshot": ([record(b"x" * 25, committed=False), record(b"b" * 25)], "x"),
+    "6: its bucket names a layer that is gone": ([record(b"l" * 25, committed=False)], "l"),
+    "6: its bucket names a directory without a bucket": ([record(b"h" * 25, committed=False)], "h"),
+    "3: neither mutable nor snapshot": ([record(b"x" * 25, equal_mutable=b"y" * 25)], "x"),
+    "4: its own snapshot is there": ([record(b"m" * 25, equal_mutable=b"y" * 25)], ""),
+    "7: no blob": ([record(b"m" * 25, blob=MISSING, blob_only=True)], "m"),
+    "7: a layer of the store has no blob": ([record(b"r" * 25, chain(1), blob_only=True)], ""),
+    "what is whole": ([record(b"m" * 25), record(b"a" * 25, committed=False), record(b"b" * 25, parent=b"a" * 25)], ""),
+}  # fmt: skip
+
+
+def with_snapshots(records):
+    """A builder whose records ``a``, ``b`` and ``m`` have snapshots of their own; each record has a lease."""
+    store = layers(
+        records,
+        [*(bucket(each * 25) for each in (b"a", b"b", b"m")), bucket(chain(1)), bucket(b"r" * 25, chain_id=chain(1)),
+         bucket(b"l" * 25, chain_id=MISSING), bucket(b"h" * 25, committed=b"k" * 25)],
+        [lease(each.id, each.snapshot) for each in records],
+        [b"a" * 25, b"b" * 25, b"m" * 25],
+    )  # fmt: skip
+    store.layers[chain(1)] = None
+    return store
+
+
+@pytest.mark.parametrize("case", LET_GO)
+def test_what_buildkit_drops_goes_with_its_lease_and_snapshot(case):
+    """Of the records that it drops by the rules of buildkit cache/manager.go; the snapshots of no record go, too."""
+    records, names = LET_GO[case]
+    store = with_snapshots(records)
+    found = find_let_go(store)
+    gone = {letter.encode() * 25 for letter in names}
+    assert found.leases.keys() == gone
+    stays = {each.id for each in records} - gone
+    assert found.snapshots.keys() == {key for key in store.builds.snapshots if key in gone} | (
+        store.directories.keys() - stays
+    )
+    assert {each.id for each in found.left.leases} == stays
+    assert found.left.snapshots.keys() == store.builds.snapshots.keys() - found.snapshots.keys()
+
+
+def test_a_lease_that_is_kept_keeps_its_snapshot():
+    """As --keep asks; without what BuildKit makes of the records for certain, nothing goes."""
+    records = [record(b"m" * 25, **LONE), record(b"a" * 25, deleted=True)]
+    store = with_snapshots(records)
+    found = find_let_go(store, [b"m" * 25])
+    assert (found.leases.keys(), b"m" * 25 in found.snapshots) == ({b"a" * 25}, False)
+    for spoil in (
+        lambda store: setattr(store, "live", True),
+        lambda store: store.unlisted.append("a folder"),
+        lambda store: setattr(store.builds, "snapshots_known", False),
+        lambda store: setattr(store.builds, "leases_known", False),
+        lambda store: setattr(store.builds.cache, "is_clear", False),
+        lambda store: setattr(store.builds, "cache", None),
+        # A wrong byte in the name of a parent.
+        lambda store: store.builds.cache.records.update({b"b" * 25: record(b"b" * 25, parent=b"m" * 24 + b"n")}),
+    ):
+        store = with_snapshots(records)
+        spoil(store)
+        assert find_let_go(store) == (store.builds, {}, {})
 
 
 def test_what_an_image_begins_with_is_shared():
@@ -249,3 +320,16 @@ def test_no_layer_goes_that_anything_which_stays_uses(made, image_tops, mounted)
     there = store.layers.keys() | store.directories.keys()
     assert live & there == wanted & there
     assert not [each for each in found.objects if each.state is State.MISSING and each.id in store.layers]
+
+
+@given(builders())
+def test_what_goes_by_itself_is_nothing_that_a_record_which_stays_stands_on(made):
+    """By the model of what BuildKit drops in test_build_cache, and by the model above of what then stays."""
+    store, going = made
+    # Layers that are missing would have similar names here, and nothing would go for that.
+    store.layers = {chain(number): None for number in range(len(NAMES))}
+    records = {each.id: each._replace(deleted=each.id in going) for each in store.builds.cache.records.values()}
+    store.builds.cache.records = records
+    found = find_let_go(store)
+    assert found.leases.keys() == going & {each.id for each in store.builds.leases}
+    assert found.left.snapshots.keys() == without(store, going, going).snapshots.keys()

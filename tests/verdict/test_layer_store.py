@@ -8,7 +8,7 @@ from tests.support.classic_root import ClassicRoot, hexed
 
 from drydock.evidence.docker.containers import read_containers
 from drydock.evidence.docker.layer_store import read_layer_store
-from drydock.model.build_cache import BuildCache
+from drydock.model.build_cache import BuildCache, CacheRecord
 from drydock.model.layer_store import BuildSnapshot
 from drydock.model.names import Digest, Kind, UnixNano
 from drydock.model.objects import ObjectKind, State
@@ -196,7 +196,7 @@ def test_builds_hold_what_they_name(root):
 def test_a_name_of_a_layer_that_dockerd_forgot_holds_nothing(root):
     """After a prune the buckets of the lease and of the layer stay: the layer may be gone, and one that is there goes.
 
-    While a lease, a cache record or a directory is called so, or it is not known, they hold it.
+    While a lease or a cache record is called so, or it is not known, they hold it.
     """
     root.layer("built", "base")
     root.directory("a" * 25)
@@ -212,8 +212,11 @@ def test_a_name_of_a_layer_that_dockerd_forgot_holds_nothing(root):
     assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.UNREACHABLE
     assert found.findings == []
     store.builds.snapshots[b"a" * 25] = BuildSnapshot(b"a" * 25, chain, None, False, None, None)
+    name = b"a" * 25
+    store.builds.cache.records[name] = CacheRecord(name, False, True, 1, name, True, b"", b"", (), b"", False)
     found = judge_layer_store(store, 0)
     assert _states(found, ObjectKind.LAYER)[root.chains["built"]] is State.LIVE
+    assert found.let_go == {}
 
 
 def test_the_lease_of_a_killed_build_is_ownerless(root):

@@ -220,6 +220,8 @@ class Builds:
     """The buckets of ``snapshots.db``, by key."""
     leases: list[Lease] = field(default_factory=list)
     """The leases of ``containerdmeta.db``."""
+    blobs: frozenset[Digest] = frozenset()
+    """The digests of the blobs that ``containerdmeta.db`` records in the namespace of the leases."""
     records: frozenset[bytes] = frozenset()
     """The ids of the cache records in ``metadata_v2.db`` that are not marked deleted."""
     snapshots_known: bool = True
@@ -280,6 +282,8 @@ class LayerStore:
     findings: list[Finding] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     """What could not be listed or read, one shown line each: nothing of the store may be removed then."""
+    live: bool = False
+    """Whether dockerd may have been at work while it was read."""
 
     def is_written(self, mount: MountRecord) -> bool:
         """Whether a container has, or had, a writable layer: only a container has an init layer.
@@ -288,6 +292,17 @@ class LayerStore:
         of the init layer that lies there.
         """
         return mount.init_id is not None or (mount.mount_id or b"") + b"-init" in self.directories
+
+    def has_snapshot(self, key: bytes) -> bool:
+        """Whether BuildKit finds the snapshot of a key: a layer, or a bucket with the one that it stands for.
+
+        It does not ask for directories (moby builder/builder-next/adapters/snapshot/snapshot.go Stat, v26.1 and v28.5).
+        """
+        found = self.builds.snapshots.get(key)
+        chain = Digest(key) if key.startswith(b"sha256:") else None if found is None else found.chain_id
+        if chain is not None:
+            return chain in self.layers
+        return found is not None and (found.committed is None or found.committed in self.builds.snapshots)
 
     def recorded_sizes(self) -> dict[bytes, int]:
         """Bytes in the files of directories, apparent, as layerdb and BuildKit recorded them."""

@@ -1,4 +1,6 @@
-"""The part of a plan that drops the build cache or the history of dockerd's builder in the classic mode.
+"""The part of a plan that is about dockerd's builder in the classic mode: what goes by itself, or by choice.
+
+What BuildKit drops by itself goes with any plan: leases and snapshots. It clears the cache records when it starts.
 
 Its databases are edited in the order that BuildKit itself removes in: the cache records are marked as deleted, then
 their leases end, then the snapshots go, and the layers last. Killed before the leases end, dockerd does the rest when
@@ -14,7 +16,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from drydock.model.drops import BUILD_KINDS, DropKind
-from drydock.model.layer_store import BUILD_HISTORY, BUILD_LEASES, BUILD_SNAPSHOTS, BUILDKIT, Builds, LayerStore
+from drydock.model.layer_store import BUILD_HISTORY, BUILD_LEASES, BUILD_SNAPSHOTS, BUILDKIT, BUILDS, Builds, LayerStore
 from drydock.model.names import Kind, RawPath, UnixNano
 from drydock.model.plans import CacheMark, FieldDrop, Plan, Removal, Withheld
 from drydock.model.policies import Policy
@@ -23,7 +25,7 @@ from drydock.model.text import shown
 from drydock.reclaim.edit import record_place
 from drydock.reclaim.plan import make_plan
 from drydock.verdict.build_cache import find_dropped
-from drydock.verdict.classic_builds import find_gone, find_holding, find_shared, without
+from drydock.verdict.classic_builds import find_gone, find_holding, find_let_go, find_shared, without
 from drydock.verdict.judge import judge
 
 _SNAPSHOT = "no cache record that stays needs them"
@@ -50,7 +52,15 @@ class BuildPlan:
     """The words of ``--keep`` that name something of it."""
 
 
-def plan_builds(layers: LayerStore, of: Store, now: UnixNano, policy: Policy, kept: Collection[bytes]) -> BuildPlan:
+def plan_builds(
+    layers: LayerStore,
+    of: Store,
+    now: UnixNano,
+    policy: Policy,
+    kept: Collection[bytes],
+    *,
+    leases: Collection[bytes],
+) -> BuildPlan:
     """Decide what goes of the builder of a classic store.
 
     Args:
@@ -59,11 +69,14 @@ def plan_builds(layers: LayerStore, of: Store, now: UnixNano, policy: Policy, ke
         now: the time that ages are counted back from.
         policy: its drops, and what stays.
         kept: the layers and directories that stay by ``--keep``.
+        leases: the ids of the leases that stay by it.
     """
     kinds = tuple(drop for drop in policy.drops if drop.kind in BUILD_KINDS)
     store = of.build_stores.get(layers.data)
     if store is None or not kinds or not policy.edit:
         made, builds = BuildPlan(layers.builds), layers.builds
+        if policy.edit:
+            made = _plan_let_go(layers, {*leases, *find_holding(layers, kept)})
         is_known = builds.snapshots_known and builds.leases_known
         if kinds and policy.edit and (builds.snapshots or builds.leases or not is_known):
             made.withheld.append(Withheld(Kind.LEASE, shown(layers.data), 0, _UNREAD))
@@ -93,6 +106,16 @@ def plan_builds(layers: LayerStore, of: Store, now: UnixNano, policy: Policy, ke
         for removal in plan.removals
     )
     made.withheld += (each for each in plan.withheld if each.kind is not Kind.SNAPSHOT)
+    return made
+
+
+def _plan_let_go(layers: LayerStore, kept: Collection[bytes]) -> BuildPlan:
+    """What goes although no kind of it does; ``kept`` has the ids of leases that stay."""
+    found = find_let_go(layers, kept)
+    made, leases, snapshots = BuildPlan(found.left), _path(layers, BUILD_LEASES), _path(layers, BUILD_SNAPSHOTS)
+    made.fields += (FieldDrop(None, (b"v1", BUILDS, b"leases"), name, why, leases)
+                    for name, why in found.leases.items())  # fmt: skip
+    made.fields += (FieldDrop(None, (), key, why, snapshots) for key, why in found.snapshots.items())
     return made
 
 

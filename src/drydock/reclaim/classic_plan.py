@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from drydock.verdict.stopped_containers import GoingContainer
 
 
+_NAMED = "the databases of dockerd's builder name it, and stay as they are"
+
+
 @dataclass(slots=True)
 class ClassicPlan:
     """What goes of one classic store, and what looks unused and stays."""
@@ -60,6 +63,7 @@ def plan_classic(
     """
     made, read = ClassicPlan(), store
     objects, doubts = on_disk(verdict.objects, store), verdict.kept.get(store.data, {})
+    let_go = verdict.let_go.get(store.data, {})
     released: dict[RawPath, str] = {}
     if images is not None:
         made.names, made.removals, made.withheld = images.names, images.removals, images.withheld
@@ -77,29 +81,34 @@ def plan_classic(
     if store is not read:
         left = judge_layer_store(store, verdict.now)
         objects = [each for each in left.objects if each.path is not None]
-        doubts = left.kept
+        doubts, let_go = left.kept, left.let_go
     refs = dict(by_name.refs)
     for found in objects:
         if found.path in by_name.paths:
             refs.update(dict.fromkeys(found.held_by, by_name.paths[found.path]))
     builds, built = None, frozenset[RawPath]()
-    if any(drop.kind in BUILD_KINDS for drop in policy.drops):
-        from drydock.reclaim.classic_builds import plan_builds  # noqa: PLC0415 - few plans drop builds
+    if read.builds.snapshots or read.builds.leases or any(drop.kind in BUILD_KINDS for drop in policy.drops):
+        from drydock.reclaim.classic_builds import plan_builds  # noqa: PLC0415 - few plans are about builds
 
         kept = {
             (each.data.directory or b"") if isinstance(each.data, LayerLink) else each.id
             for each in on_disk(verdict.objects, read)
             if each.path in by_name.paths
         }
-        builds = plan_builds(replace(read, images=store.images), verdict.store, verdict.now, policy, kept - {b""})
+        leases = {ref.key for ref in refs if ref.kind is Kind.LEASE}
+        builds = plan_builds(
+            replace(read, images=store.images), verdict.store, verdict.now, policy, kept - {b""}, leases=leases
+        )
         made.withheld += builds.withheld
         made.marks, made.fields, made.kept = builds.marks, builds.fields, builds.kept
         if builds.left is not read.builds:
-            built = frozenset(_used(objects, State.LIVE, State.LEASED))
+            built = frozenset((*_used(objects, State.LIVE, State.LEASED), *let_go))
             released.update(dict.fromkeys(_used(objects, State.LIVE), "only build cache that goes held it"))
+            released.update(let_go)
             left = judge_layer_store(replace(store, builds=builds.left), verdict.now)
             objects = [each for each in left.objects if each.path is not None]
             doubts, store = left.kept, replace(store, builds=builds.left)
+            let_go = left.let_go
     ended: set[Ref] = set()
     for holding in verdict.leases:
         if holding.data_root != store.data:
@@ -113,7 +122,8 @@ def plan_classic(
                 pass
             case never:
                 assert_never(never)
-    kept_paths = {**doubts, **by_name.paths}
+    # What the databases of the builder name still stays as long as they do.
+    kept_paths = {**dict.fromkeys(let_go, _NAMED), **doubts, **by_name.paths}
     ended.update(given_up)
     layers = plan_layers(
         store, objects, ended=ended, kept=kept_paths, records=policy.edit, released=released, chosen=given_up

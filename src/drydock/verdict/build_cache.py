@@ -6,14 +6,14 @@ questions in the same order).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from itertools import chain
 
 from drydock.model import messages
 from drydock.model.build_cache import BuildCache, CacheRecord
 from drydock.model.findings import Finding, Place
+from drydock.model.layer_store import LayerStore
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
 from drydock.model.store import Store
@@ -21,6 +21,8 @@ from drydock.model.text import shown
 from drydock.verdict.leases import Judgement, build_record, is_dockers, is_standalone
 from drydock.verdict.similar_names import find_near
 
+RECORD_DROPPED = "BuildKit drops its cache record: "
+"""Why a lease or a snapshot goes, before the reason why the record does."""
 _REMOTE = b"containerd.io/snapshot/remote"
 
 
@@ -35,7 +37,10 @@ class _Start:
     records: Mapping[bytes, CacheRecord]
     snapshots: Mapping[bytes, bool]
     """By key: whether the snapshot is one that is not fetched yet."""
-    blobs: frozenset[bytes]
+    blobs: AbstractSet[bytes]
+    snapshotter: bytes
+    there: Callable[[], Iterator[Ref]]
+    """Gives all snapshots and blobs that a name in a record may mean, without their namespace."""
     reasons: dict[bytes, str | None] = field(default_factory=dict)
     """Why it drops a record; None if it keeps it."""
 
@@ -58,6 +63,26 @@ class _Start:
                     continue
                 self.reasons[record.id] = self._reason(record)
                 del waiting[record.id]
+
+    def near(self) -> Iterator[tuple[Ref, Ref]]:
+        """Each name in a record that nothing has, with one that something has and that is nearly the same."""
+        prefix = self.snapshotter + b"/"
+        absent: set[Ref] = set()
+        for record in self.records.values():
+            needed = (*record.parents, record.equal_mutable)
+            absent.update(Ref(Kind.LEASE, b"", each) for each in needed if each and each not in self.records)
+            snapshot = record.id if record.is_mutable else record.snapshot
+            if snapshot not in self.snapshots:
+                absent.add(Ref(Kind.SNAPSHOT, b"", prefix + snapshot))
+            if record.blob_only and record.blob and record.blob not in self.blobs:
+                absent.add(Ref(Kind.BLOB, b"", record.blob))
+        if absent:
+            yield from find_near(absent, [*(Ref(Kind.LEASE, b"", each) for each in self.records), *self.there()])
+
+    def dropped(self) -> dict[bytes, str]:
+        """The records that BuildKit drops, each with the reason."""
+        dropped = {name: why for name, why in self.reasons.items() if why is not None}
+        return {**dropped, **dict(self.dropped_by_usage())}
 
     def _loads(self, name: bytes) -> bool:
         return name in self.records and self.reasons[name] is None
@@ -111,11 +136,19 @@ def find_dropped(store: Store, cache: BuildCache) -> dict[bytes, str]:
         None of them if the engine may be at work, if not all records of the store are known, or if what BuildKit makes
         of its records is not, as when one names what does not exist, and something has nearly that name.
     """
-    start = _start(store, cache)
-    if start is None:
-        return {}
-    dropped = {name: why for name, why in start.reasons.items() if why is not None}
-    return {**dropped, **dict(start.dropped_by_usage())}
+    start = _decided(_read(store, cache, frozenset()))
+    return {} if start is None else start.dropped()
+
+
+def find_dropped_builds(layers: LayerStore) -> dict[bytes, str] | None:
+    """As :func:`find_dropped`, of the builder of a classic store.
+
+    Returns:
+        None if dockerd may be at work, if not all that the builder has could be read, or if what BuildKit makes of its
+        records is not known.
+    """
+    start = _decided(_read_classic(layers))
+    return None if start is None else start.dropped()
 
 
 def find_broken(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()) -> list[CacheRecord]:
@@ -128,12 +161,10 @@ def find_broken(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozen
         cache: the records of a worker.
         gone: snapshots whose records are about to be deleted.
     """
-    start = _start(store, cache, gone)
+    start = _decided(_read(store, cache, gone))
     if start is None:
         return []
-    dropped = {name for name, why in start.reasons.items() if why is not None} | {
-        name for name, _ in start.dropped_by_usage()
-    }
+    dropped = start.dropped()
     return [
         record
         for record in cache.records.values()
@@ -164,7 +195,7 @@ def find_dropped_leases(store: Store, classes: Mapping[Ref, Judgement]) -> dict[
         why = dropped[is_of_docker].get(name)
         if why is not None and name not in staying[is_of_docker] and not classes[lease.ref].kind.holds_nothing:
             owner = f"cache record {shown(name)}"
-            found[lease.ref] = Judgement(LeaseClass.DROPPED, f"BuildKit drops its cache record: {why}", owner)
+            found[lease.ref] = Judgement(LeaseClass.DROPPED, f"{RECORD_DROPPED}{why}", owner)
     return found
 
 
@@ -180,15 +211,14 @@ def find_misnamed(store: Store) -> Iterator[Finding]:
     """A finding for each name in a cache record that nothing has, but something nearly."""
     for cache in store.owners.caches:
         start = _read(store, cache, frozenset())
-        for absent, other in _near(store, cache, start) if start is not None else ():
+        for absent, other in start.near() if start is not None else ():
             found = messages.MISNAMED_BY_CACHE(cache=cache.path, absent=absent.key, other=other.key)
             yield found.at(Place(cache.path, bucket=(b"_main",)), absent.key)
 
 
-def _start(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozenset()) -> _Start | None:
-    start = _read(store, cache, gone)
+def _decided(start: _Start | None) -> _Start | None:
     # A wrong byte in one name must not drop what it meant.
-    if start is None or next(_near(store, cache, start), None) is not None:
+    if start is None or next(start.near(), None) is not None:
         return None
     try:
         start.decide()
@@ -212,36 +242,29 @@ def _read(store: Store, cache: BuildCache, gone: AbstractSet[Ref]) -> _Start | N
         for ref in (blob.ref for blob in store.metadata.blobs if wanted)
         if ref.key in wanted and ref.namespace in spaces
     )
-    return _Start(cache.records, snapshots, blobs)
+
+    def there() -> Iterator[Ref]:
+        yield from (
+            Ref(Kind.SNAPSHOT, b"", each.ref.key) for each in store.metadata.snapshots if each.namespace in spaces
+        )
+        yield from (Ref(Kind.BLOB, b"", each.ref.key) for each in store.metadata.blobs if each.namespace in spaces)
+
+    return _Start(cache.records, snapshots, blobs, cache.snapshotter, there)
 
 
-def _near(store: Store, cache: BuildCache, start: _Start) -> Iterator[tuple[Ref, Ref]]:
-    """Each name in a record that nothing has, with one that something has and that is nearly the same."""
-    prefix = cache.snapshotter + b"/"
-    absent: set[Ref] = set()
-    for record in start.records.values():
-        needed = (*record.parents, record.equal_mutable)
-        absent.update(Ref(Kind.LEASE, b"", each) for each in needed if each and each not in start.records)
-        snapshot = record.id if record.is_mutable else record.snapshot
-        if snapshot not in start.snapshots:
-            absent.add(Ref(Kind.SNAPSHOT, b"", prefix + snapshot))
-        if record.blob_only and record.blob and record.blob not in start.blobs:
-            absent.add(Ref(Kind.BLOB, b"", record.blob))
-    if not absent:
-        return
-    spaces = _spaces(store, cache)
-    yield from find_near(
-        absent,
-        chain(
-            (Ref(Kind.LEASE, b"", each) for each in start.records),
-            (Ref(Kind.SNAPSHOT, b"", each.ref.key) for each in store.metadata.snapshots if each.namespace in spaces),
-            (
-                Ref(Kind.BLOB, b"", ref.key)
-                for ref in (each.ref for each in store.metadata.blobs)
-                if ref.namespace in spaces
-            ),
-        ),
-    )
+def _read_classic(layers: LayerStore) -> _Start | None:
+    builds = layers.builds
+    is_known = builds.snapshots_known and builds.leases_known and layers.complete
+    if layers.live or not is_known or builds.cache is None or not builds.cache.is_clear:
+        return None
+    snapshots = {key: False for key in (*builds.snapshots, *layers.layers) if layers.has_snapshot(key)}
+    snapshotter = builds.cache.snapshotter
+
+    def there() -> Iterator[Ref]:
+        yield from (Ref(Kind.SNAPSHOT, b"", snapshotter + b"/" + key) for key in (*builds.snapshots, *layers.layers))
+        yield from (Ref(Kind.BLOB, b"", digest) for digest in builds.blobs)
+
+    return _Start(builds.cache.records, snapshots, builds.blobs, snapshotter, there)
 
 
 def _spaces(store: Store, cache: BuildCache) -> set[bytes]:

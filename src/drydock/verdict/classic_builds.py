@@ -7,12 +7,60 @@ them although another lease holds them too; here they stay then.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from drydock.model.build_cache import BuildCache
 from drydock.model.layer_store import Builds, BuildSnapshot, LayerStore
 from drydock.model.names import Digest
+from drydock.verdict.build_cache import RECORD_DROPPED, find_dropped_builds
+from drydock.verdict.leases import build_record
+
+_INTERRUPTED = "a removal or a build was interrupted: no lease and no cache record names its snapshot"
+
+
+class LetGo(NamedTuple):
+    """What goes of a builder although nobody chose it: what BuildKit drops by itself, and what a kill left of that."""
+
+    left: Builds
+    """What the builder has and uses without it."""
+    leases: Mapping[bytes, str]
+    """The ids of the leases that end, each with the reason."""
+    snapshots: Mapping[bytes, str]
+    """The keys of the buckets that go, each with the reason."""
+
+
+def find_let_go(layers: LayerStore, kept: Collection[bytes] = ()) -> LetGo:
+    """What goes of the builder although nobody chose it; nothing if that is not known for sure.
+
+    Args:
+        layers: the classic store.
+        kept: the ids of leases that stay, with their cache records and snapshots.
+    """
+    builds = layers.builds
+    dropped = find_dropped_builds(layers)
+    if dropped is None:
+        return LetGo(builds, {}, {})
+    spared = {build_record(lease) for lease in builds.leases if lease.id in kept}
+    gone = {name: f"{RECORD_DROPPED}{why}" for name, why in dropped.items() if name not in spared}
+    ended = {lease.id: gone[name] for lease in builds.leases if (name := build_record(lease)) in gone}
+    left = without(layers, gone, ended)
+    going = builds.snapshots.keys() - left.snapshots.keys()
+    if not (ended or going):
+        return LetGo(builds, {}, {})
+    whose = dict(_whose(builds, gone))
+    return LetGo(left, ended, {key: whose.get(key, _INTERRUPTED) for key in sorted(going)})
+
+
+def _whose(builds: Builds, gone: Mapping[bytes, str]) -> Iterator[tuple[bytes, str]]:
+    """The buckets that stand for the snapshots of cache records, with the reason why these go."""
+    assert builds.cache is not None, "records are dropped only of those that were read"
+    for name, why in gone.items():
+        for key in (name, builds.cache.records[name].snapshot):
+            yield key, why
+            if key in builds.snapshots:
+                yield from ((each, why) for each in builds.snapshots[key].directories)
 
 
 def find_shared(layers: LayerStore, cache: BuildCache) -> frozenset[bytes]:

@@ -201,6 +201,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         verdict.leases += judged.leases
         verdict.findings += judged.findings
         verdict.kept[layers.data] = judged.kept
+        verdict.let_go[layers.data] = judged.let_go
     verdict.findings += idle_stores(verdict)
     return verdict, reached
 

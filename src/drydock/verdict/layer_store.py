@@ -30,9 +30,10 @@ from drydock.model.objects import LayerObject, ObjectKind, State
 from drydock.model.records import Lease
 from drydock.model.roots import BuildOwners, Owners
 from drydock.model.text import shown
+from drydock.verdict.classic_builds import find_let_go
 from drydock.verdict.labels import expiry
 from drydock.verdict.layer_doubts import LayerDoubts
-from drydock.verdict.leases import Judgement, classify_build
+from drydock.verdict.leases import Judgement, build_record, classify_build
 
 _IMAGE_MOUNT: Final = re.compile(rb"([0-9a-f]{64})-.", re.DOTALL)
 _BUILD: Final = re.compile(rb"[0-9a-z]{25}\Z")
@@ -51,6 +52,8 @@ class LayerVerdict:
     """What is damaged."""
     kept: dict[RawPath, str] = field(default_factory=dict)
     """Paths of objects that look unused and stay: the reason, one shown line."""
+    let_go: dict[RawPath, str] = field(default_factory=dict)
+    """Paths of unreachable objects that the builder's databases name still: the reason, one shown line."""
 
 
 @dataclass(slots=True)
@@ -102,12 +105,16 @@ class _Judge:
         """Why the record of a layer cannot be trusted."""
         self._below = dict(self._find_below())
         """The directory that each is to be mounted on by its record; empty for none."""
+        self._let_go = find_let_go(store)
+        self._unbuilt: dict[bytes, str] = {}
+        """The layers and directories that only snapshots reach which go by themselves, with the reason."""
 
     def judge(self) -> LayerVerdict:
         """Judge the store."""
         self._hold_by_images()
         self._hold_by_mounts()
         self._hold_by_builds()
+        self._hold_what_goes()
         for layer in self._store.layers.values():
             self._hold_layer(layer.chain_id, State.UNREACHABLE, None)
         for rest in self._store.rests:
@@ -129,6 +136,7 @@ class _Judge:
         doubts = LayerDoubts(self._store, layers, directories, self._broken, self._resolve)
         found.findings += doubts.findings(found.objects)
         found.kept.update(doubts.keep(found.objects))
+        found.let_go.update(self._paths_of_unbuilt(found.objects))
         for each in found.objects:
             each.data_root = self._store.data
         return found
@@ -220,7 +228,13 @@ class _Judge:
         return None
 
     def _hold_by_builds(self) -> None:
-        builds = self._store.builds
+        builds = self._let_go.left
+        for lease in self._store.builds.leases:
+            why = self._let_go.leases.get(lease.id)
+            if why is not None:
+                owner = f"cache record {shown(build_record(lease) or b'')}"
+                self._classes[lease.ref] = Judgement(LeaseClass.DROPPED, why, owner)
+                self._named[lease.ref] = len(lease.snapshots)
         owners = Owners(buildkitd=BuildOwners(builds.records, records_changed=builds.records_changed))
         by_key: dict[bytes, Ref] = {}
         leased: list[tuple[bytes, State, Ref]] = []
@@ -256,6 +270,31 @@ class _Judge:
                 self._hold_layer(Digest(key), state, ref)
             elif key in self._store.directories:
                 self._hold_directory(key, state, ref)
+
+    def _hold_what_goes(self) -> None:
+        """Note what only snapshots reach that go by themselves: it is recorded until their buckets are deleted."""
+        store = self._store
+        for key, why in self._let_go.snapshots.items():
+            snapshot, before = store.builds.snapshots[key], set(self._directories)
+            for each in (snapshot.key, snapshot.parent, snapshot.chain_id):
+                layer = store.layers.get(Digest(each or b""))
+                while layer is not None and layer.chain_id not in self._layers:
+                    self._hold_layer(layer.chain_id, State.UNREACHABLE, None)
+                    self._unbuilt[layer.chain_id] = why
+                    layer = store.layers.get(layer.parent or Digest(b""))
+            for name in snapshot.directories:
+                if name in store.directories:
+                    self._hold_directory(name, State.UNREACHABLE, None)
+            self._unbuilt.update(dict.fromkeys(self._directories.keys() - before, why))
+
+    def _paths_of_unbuilt(self, objects: list[LayerObject]) -> Iterator[tuple[RawPath, str]]:
+        for found in objects:
+            name = found.id
+            if found.kind is ObjectKind.LAYER_LINK and name in self._store.links:
+                name = self._store.links[name].directory or name
+            if found.path is not None and found.reach is State.UNREACHABLE and name in self._unbuilt:
+                found.note = found.note or self._unbuilt[name]
+                yield found.path, self._unbuilt[name]
 
     def _has_directory(self, snapshot: BuildSnapshot) -> bool:
         """Whether the snapshot may have a directory; else its bucket only names a layer."""
@@ -427,7 +466,7 @@ class _Judge:
         holding = {ref for found in objects for ref in found.held_by}
         leases = {lease.ref: lease for lease in self._store.builds.leases}
         for ref, (kind, reason, owner) in self._classes.items():
-            if ref not in holding and not kind.is_owned:
+            if ref not in holding and not kind.is_owned and kind is not LeaseClass.DROPPED:
                 continue  # a killed build left it, and what it named is gone: dockerd is fine with it
             lease: Lease | None = leases.get(ref)
             created = None if lease is None else lease.created

@@ -62,6 +62,7 @@ def _read(layers: LayerStore, of: Store) -> Store | None:
     metadata.snapshots += [
         Snapshot(BUILDS, SNAPSHOTTER, key, key, b"", (), _LABELS, None, None)
         for key in sorted({*builds.snapshots, *layers.layers})
+        if layers.has_snapshot(key)
     ]
     layout = worker_layout(SNAPSHOTTER)
     content = read_content(folder, known=metadata.digests, live=of.live, layout=layout)

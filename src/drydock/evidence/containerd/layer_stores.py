@@ -180,5 +180,6 @@ def _read_leases(store: LayerStore, database: Database, path: RawPath) -> bool:
         return True  # until the first build it has no bucket (tried with 28.5)
     metadata = read_metadata(database, path)
     store.builds.leases = [lease for lease in metadata.leases if lease.namespace == BUILDS]
+    store.builds.blobs = frozenset(Digest(blob.ref.key) for blob in metadata.blobs if blob.namespace == BUILDS)
     store.findings += metadata.findings
     return metadata.complete

@@ -89,7 +89,7 @@ def read_layer_store(
         containers: of the data root, by id; None if they could not be listed.
         live: dockerd may be at work: what goes meanwhile is left out.
     """
-    store = LayerStore(data, containers=containers or {}, containers_known=containers is not None)
+    store = LayerStore(data, containers=containers or {}, containers_known=containers is not None, live=live)
     return _Reader(store, live=live).read()
 
 
