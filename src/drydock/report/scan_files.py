@@ -165,4 +165,4 @@ def why_unread(path: bytes, error: Exception) -> str:
     """Why a file could not be read as a scan, with its path, as one shown line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{shown(path)}: {error.strerror}"
-    return f"{shown(path)}: {shown(str(error).encode())}"
+    return f"{shown(path)}: not a scan that drydock wrote: {shown(str(error).encode(errors='surrogateescape'))}"
