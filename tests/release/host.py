@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from drydock.reclaim.state_dir import PLACES
 
 _BEGIN = "root=$1 folder=$2; shift 2; mount --make-rprivate /; "
 _SHOW = 'mkdir -p "$root$folder"; mount --bind "$folder" "$root$folder"; '
 _PROC = 'mount -t proc proc "$root/proc"; '
+# $1: a folder that has the places of runs, $2: these, one a line; then a command.
+_OTHER_PLACES = """
+kept=$1 places=$2; shift 2
+for place in $places; do
+    mkdir -p -m 700 "$place" "$kept$place"
+    mount --bind "$kept$place" "$place"
+done
+exec "$@"
+"""
 RUN_NAME = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+")
 """What drydock calls a run: its time and process."""
 _LASTED = re.compile(rb"(?<=\ndrydock_scan_duration_seconds )[0-9.e-]+")
@@ -27,11 +39,11 @@ class Ended:
     err: bytes
 
 
-def here(*words: str | Path) -> Ended:
-    """This environment's drydock, with as little around it."""
+def here(*words: str | Path, started_by: Sequence[str | Path] = ()) -> Ended:
+    """This environment's drydock, with as little around it; ``started_by`` is what starts it."""
     done = subprocess.run(
-        [sys.executable, "-m", "drydock", *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True,
-        check=False, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        [*started_by, sys.executable, "-m", "drydock", *map(str, words)], stdin=subprocess.DEVNULL,
+        capture_output=True, check=False, cwd="/", env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -49,6 +61,14 @@ class BareHost:
     folder: Path
     emulator: str = ""
     """The path in the root of what runs the one file, where it is of another architecture."""
+
+    def beside(self, *words: str | Path) -> Ended:
+        """Run this environment's drydock, which as the one file finds no runs of this machine, and keeps its own."""
+        places = "\n".join(map(os.fsdecode, PLACES))
+        kept = self.root.with_name("places")
+        return here(
+            *words, started_by=("/usr/bin/unshare", "--mount", "/bin/sh", "-ec", _OTHER_PLACES, "sh", kept, places)
+        )
 
     def run(
         self, *words: str | Path, proc: bool = True, before: str = "", after: str = "",

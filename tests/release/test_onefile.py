@@ -32,6 +32,7 @@ if "DRYDOCK_TEST_LONG" in os.environ:
     READING += ["containerd-2.4-overlayfs", "containerd-1.6-truncated-metadb"]
 _OF_ONE_RUN = ("expect", "finished", "manifest", "plan", "time")
 """Keys of a journal: times, inodes, and digests of what has these."""
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 @pytest.fixture
@@ -81,10 +82,9 @@ def test_what_only_reads(name: str, host: BareHost) -> None:
             ("diff", "container", "exited", folder),
             ("bolt", "pages", database),
             ("bolt", "dump", database),
-            ("runs", "--state", host.folder / "state"),
         ]
     for words in commands:
-        assert masked(host.run(*words)) == masked(here(*words)), words
+        assert masked(host.run(*words)) == masked(host.beside(*words)), words
 
 
 def test_files_that_it_writes(host: BareHost) -> None:
@@ -99,7 +99,7 @@ def test_files_that_it_writes(host: BareHost) -> None:
         ("export", "container", "exited", folder),
     ):
         written = []
-        for run in (here, host.run):
+        for run in (host.beside, host.run):
             ended = run(*words, "-o", host.folder / "written")
             written.append((ended, (host.folder / "written").read_bytes()))
             (host.folder / "written").unlink()
@@ -132,7 +132,7 @@ def test_help(command: str, host: BareHost) -> None:
 
 
 def _changed(run: Callable[..., Ended], of: Capture, folder: Path) -> list[object]:
-    """Clean into quarantine, undo it, clean for good, export, repair; what each said, and the tree after it."""
+    """Clean into quarantine, undo it, clean for good, export, repair; what each said, the tree after it, and runs."""
     (folder / "quarantine").mkdir()
     state = folder / "state"
     ended: list[object] = []
@@ -141,10 +141,15 @@ def _changed(run: Callable[..., Ended], of: Capture, folder: Path) -> list[objec
     def note(*words: str | Path) -> None:
         ended.extend((masked(run(*words)), _tree(folder)))
 
+    def note_runs() -> None:
+        ended.append(_TIME.sub(b"TIME", masked(run("runs", "--state", state))[1]))
+
     note(*cleaning, "--quarantine", folder / "quarantine", folder)
+    note_runs()
     (journal,) = state.glob("*/journal.jsonl")
     ended.append(list(map(_entry, journal.read_bytes().splitlines())))
     note("undo", journal)
+    note_runs()
     shutil.rmtree(state)
     note(*cleaning, folder)
     note("export", "image", DEMO_IMAGE, folder / "image.tar", folder)
@@ -171,7 +176,7 @@ def test_what_changes(host: BareHost) -> None:
     """A store that the one file cleaned, brought back, exported and repaired is as the other drydock leaves it."""
     of = capture(DEMO)
     seen = []
-    for run in (here, host.run):
+    for run in (host.beside, host.run):
         unpack(of, host.folder)
         seen.append(_changed(run, of, host.folder))
         for entry in host.folder.iterdir():
@@ -179,13 +184,14 @@ def test_what_changes(host: BareHost) -> None:
     for wanted, found in zip(*seen, strict=True):
         assert found == wanted
     assert seen[0][0][0] == 0
+    assert b"\nTIME  finished " in seen[0][2]
 
 
 def test_repairs_damage(host: BareHost) -> None:
     """What is damaged is repaired with the same words and to the same store."""
     of = capture("containerd-1.6-damaged")
     seen = []
-    for run in (here, host.run):
+    for run in (host.beside, host.run):
         folder = unpack(of, host.folder)
         words = ("repair", "--now", of.taken_at, "--data", "--apply", "--yes", "--state", folder / "state", folder)
         seen.append((masked(run(*words)), _tree(folder)))
@@ -199,7 +205,7 @@ def test_without_proc(host: BareHost) -> None:
     of = capture(DEMO)
     folder = unpack(of, host.folder)
     for words in (("scan", "--now", of.taken_at, folder), ("pulls", "--now", of.taken_at, folder)):
-        assert host.run(*words, proc=False) == here(*words)
+        assert host.run(*words, proc=False) == host.beside(*words)
     before = tree(folder)
     refused = host.run("clean", "--apply", "--yes", "--state", folder / "state", folder, proc=False)
     assert refused.status == 32
@@ -242,7 +248,7 @@ def test_places_that_cannot_be_used(before: str, after: str, place: bool, writab
         (host.root / name).mkdir(parents=True, exist_ok=True)
     scan, clean = ("scan", "--now", of.taken_at), ("clean", "--now", of.taken_at, "--apply", "--yes")
     ended = host.run(*scan, folder, before=before, after=after, environment={})
-    assert ended == here(*scan, folder)
+    assert ended == host.beside(*scan, folder)
     assert ended.status == 1
     if not place:
         stored = tree(folder)
@@ -254,7 +260,7 @@ def test_places_that_cannot_be_used(before: str, after: str, place: bool, writab
         state = ("--state", host.folder / "state")
         ended = host.run(*clean, *state, folder, before=before, after=after, environment={})
         assert (ended.status, ended.err) == (0, b"")
-        assert here(*scan, folder).status == 0
+        assert host.beside(*scan, folder).status == 0
 
 
 def test_too_little_memory(native_program: Path, unpacked: Callable[[Capture], Path]) -> None:
@@ -277,13 +283,13 @@ def test_too_little_memory(native_program: Path, unpacked: Callable[[Capture], P
     assert ends[-1] == whole.status
 
 
-def test_on_a_terminal(native_program: Path, unpacked: Callable[[Capture], Path], tmp_path: Path) -> None:
+def test_on_a_terminal(command: list[Path], unpacked: Callable[[Capture], Path], tmp_path: Path) -> None:
     """Where stderr is a terminal, progress is drawn, and browse opens: what both load is inside."""
     of = capture(DEMO)
     words = ["--now", of.taken_at, unpacked(of)]
-    with terminal([native_program, "scan", *words], lines=60) as screen:
+    with terminal([*command, "scan", *words], lines=60) as screen:
         screen.sees("ended with 0")
-    with terminal([native_program, "browse", "--state", tmp_path, *words]) as screen:
+    with terminal([*command, "browse", "--state", tmp_path, *words]) as screen:
         screen.sees("nothing is marked")
         screen.presses("f", "found by: .*|has: ")
         screen.presses("Escape", "nothing is marked")
