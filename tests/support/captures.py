@@ -29,7 +29,7 @@ class Capture:
     sha256: str
     """Of the archive."""
     engine: str
-    """``docker``, ``containerd`` or ``buildkit``."""
+    """``docker``, ``containerd``, ``buildkit`` or ``nerdctl``, which is a user's."""
     version: str
     """Of the engine."""
     containerd: str
@@ -69,8 +69,9 @@ def every_capture() -> list[Capture]:
 
 
 def captures() -> list[Capture]:
-    """Those whose images are in containerd alone, by name."""
-    return [each for each in every_capture() if not (each.classic or each.switched or each.engine == "buildkit")]
+    """Those whose images are in a containerd of the host's alone, by name."""
+    others = ("buildkit", "nerdctl")
+    return [each for each in every_capture() if not (each.classic or each.switched or each.engine in others)]
 
 
 def classic_captures() -> list[Capture]:
