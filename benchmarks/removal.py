@@ -18,7 +18,7 @@ from drydock.evidence.files.directory import fingerprint
 from drydock.model.names import RawPath
 from drydock.model.plans import Removal, Status, Target
 from drydock.reclaim.execute_removals import run_removals
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.root_dir import open_root_dir
 
 _FOLDER = f"{OVERLAY}/snapshots"

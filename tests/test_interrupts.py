@@ -18,7 +18,7 @@ from drydock.model.data import BlobFile
 from drydock.model.names import Digest, RawPath
 from drydock.reclaim import execute_removals
 from drydock.reclaim.execute_removals import run_removals
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.remove_tree import RemovalStopped
 from drydock.reclaim.root_dir import open_root_dir
 

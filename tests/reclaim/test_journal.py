@@ -14,7 +14,8 @@ from drydock.model.documents.journal import EditNumbers, ManifestMember
 from drydock.model.errors import ActionFailed, EvidenceUnreadable
 from drydock.model.names import RawPath
 from drydock.model.plans import Outcome, Removal, Status, Target
-from drydock.reclaim.journal import JournalWriter, Note, read_journal
+from drydock.reclaim.journal import Note, read_journal
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.state_dir import JOURNAL
 
 ROOT = RawPath(b"/var/lib/\xff\n")

@@ -14,7 +14,7 @@ from tests.support.values import EDIT_NUMBERS
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
-from drydock.reclaim.journal import JournalWriter, close_abandoned
+from drydock.reclaim.journal_writer import JournalWriter, close_abandoned
 from drydock.reclaim.state_dir import PLACES, find_unfinished, open_state
 
 ROOT = RawPath(b"/var/lib/containerd")

@@ -27,7 +27,7 @@ from drydock.model.repairs import Loss, Repair, Unadopted
 from drydock.model.roots import Engine
 from drydock.model.runs import EditOutcome, PastRun, PastRuns, Run, RunEnd, UndoState
 from drydock.model.verifications import Completeness, Coverage, Hit, ImageState, Platform, Verification
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.plan_file import plan_document, plans_document
 from drydock.report.document import scan_document
 from drydock.report.listing import changes_document

@@ -9,7 +9,7 @@ from array import array
 
 from drydock.model.names import RawPath
 from drydock.reclaim import execute_removals, removal_pool
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.root_dir import open_root_dir
 
 

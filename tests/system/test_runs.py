@@ -18,7 +18,7 @@ from drydock.cli import main
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
 from drydock.reclaim import state_dir
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 
 pytestmark = pytest.mark.root
 

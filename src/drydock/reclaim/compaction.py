@@ -19,7 +19,7 @@ from drydock.model.plans import Compaction, CompactionOutcome, Status
 from drydock.model.progress import Progress, counter
 from drydock.model.roots import Root
 from drydock.reclaim.edit import compact_database
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 
 _BLOCK: Final = 512
 

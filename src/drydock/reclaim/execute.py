@@ -64,7 +64,8 @@ from drydock.reclaim.execute_names import NamesEdit, copy_names
 from drydock.reclaim.execute_removals import BATCH, run_removals
 from drydock.reclaim.former_state import directory_path, find_missing
 from drydock.reclaim.interrupted_runs import close_unfinished
-from drydock.reclaim.journal import NO_NOTE, JournalWriter
+from drydock.reclaim.journal import NO_NOTE
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.layer_restores import Unpack, note_former, restore_layer
 from drydock.reclaim.log_cuts import cut_log
 from drydock.reclaim.quarantine import Quarantine, open_quarantine

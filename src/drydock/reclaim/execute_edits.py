@@ -46,7 +46,7 @@ from drydock.reclaim.edit import (
     row_deletions,
     settle_database,
 )
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.root_dir import RootDir, describe_change
 from drydock.reclaim.state_dir import RunDirectory
 

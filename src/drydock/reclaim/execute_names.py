@@ -15,7 +15,7 @@ from drydock.model.plans import NOT_TRIED, NameDrop, Status
 from drydock.model.runs import EditOutcome
 from drydock.model.text import shown
 from drydock.reclaim.image_names import change_names, prepare
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.root_dir import RootDir, open_root_dir
 from drydock.reclaim.state_dir import RunDirectory
 

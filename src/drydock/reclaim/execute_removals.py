@@ -21,7 +21,7 @@ from drydock.model.plans import (
     Status,
 )
 from drydock.reclaim import removals
-from drydock.reclaim.journal import JournalWriter
+from drydock.reclaim.journal_writer import JournalWriter
 from drydock.reclaim.quarantine import Quarantine
 from drydock.reclaim.removal_pool import remove_together
 from drydock.reclaim.root_dir import RootDir

@@ -21,7 +21,8 @@ from drydock.reclaim import layer_restores
 from drydock.reclaim.edit import EditStatus, edit_status, former
 from drydock.reclaim.former_state import directories, recorded, row_paths, rows_of
 from drydock.reclaim.image_names import find_left as find_left_names
-from drydock.reclaim.journal import Entry, Journal, close_abandoned
+from drydock.reclaim.journal import Entry, Journal
+from drydock.reclaim.journal_writer import close_abandoned
 from drydock.reclaim.let_go import left_of
 from drydock.reclaim.log_cuts import is_left
 from drydock.reclaim.removals import is_in_place, is_marked

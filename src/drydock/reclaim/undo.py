@@ -39,7 +39,8 @@ from drydock.reclaim import layer_restores
 from drydock.reclaim.edit import EditStatus, check_former, edit_status, revert
 from drydock.reclaim.former_state import find_gone
 from drydock.reclaim.image_names import config_path, put_back_names
-from drydock.reclaim.journal import Entry, Journal, close_abandoned
+from drydock.reclaim.journal import Entry, Journal
+from drydock.reclaim.journal_writer import close_abandoned
 from drydock.reclaim.log_cuts import put_back as put_back_log
 from drydock.reclaim.quarantine import put_back
 from drydock.reclaim.quarantine_manifest import read_manifest
