@@ -151,3 +151,45 @@ def test_it_is_unreachable_and_explained(tmp_path):
         assert f"overlay2/{step}" not in {
             each["path"] for each in json.loads((host / "plan.json").read_text())["plans"][0]["removals"]
         }
+
+
+def without_snapshot(of, host):
+    """The snapshot of a step that is kept is gone; give the id of its record."""
+    (step,) = records_of(of, host, "echo thrown")
+    changed(folder(of, host) / "snapshots.db", lambda tree: tree.pop(step.encode()))
+    return step
+
+
+def test_a_record_that_stays_without_its_snapshot_is_damage(tmp_path):
+    """A finding names it, and only then."""
+    host = unpack(NEW, tmp_path)
+
+    def damage():
+        (root,) = json.loads(run("scan", "--format", "json", "--now", NEW.taken_at, host, status=None))["roots"]
+        return [each["bucket"] for each in root["findings"] if each["code"] == "record-without-snapshot"]
+
+    assert damage() == []
+    step = without_snapshot(NEW, host)
+    assert damage() == [["_main", step]]
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+@pytest.mark.skipif(not ALL, reason="long: ./run prove runs it")
+@pytest.mark.parametrize("of", [pytest.param(each, id=each.name) for each in (OLD, NEW)])
+def test_builds_fail_on_such_a_record_until_it_goes(of, tmp_path):
+    """Also over a restart of dockerd, which lists the record; the drop of the build cache mends it."""
+    host = unpack(of, tmp_path)
+    step = without_snapshot(of, host)
+    script = b'FROM 127.0.0.1:5000/shop:1\nRUN ["/bin/busybox", "sh", "-c", "echo thrown >/srv/thrown"]\n'
+    with docker_on(of, host, tmp_path / "engine") as docker:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=f"can not convert active {step} to layer"):
+                docker.docker("build", "-q", "--network", "none", "-t", "again:1", "-", stdin=script)
+            docker.stop()
+            assert step in recorded(of, host)[0]
+            docker.start()
+        docker.stop()
+        run("clean", "--drop", "all-build-cache", "--apply", "--yes", "--state", tmp_path, host, status=0)
+        docker.start()
+        docker.docker("build", "-q", "--network", "none", "-t", "again:1", "-", stdin=script)

@@ -119,9 +119,11 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
         ),
         FindingCode.RECORD_WITHOUT_SNAPSHOT: Guidance(
             "BuildKit has a cache record whose snapshot does not exist, as after an older copy of a database was "
-            'restored. It lists the record, and builds that use it fail: "parent snapshot does not exist".',
-            "Run `drydock repair`: it drops the record and all that depend on it. With the engine running, "
-            "`docker builder prune --all` does, or `buildctl prune --all` for a buildkitd.",
+            'restored. It lists the record, and builds that use it fail: "parent snapshot does not exist", or in the '
+            'classic store "can not convert active … to layer" (tried with Docker 28.5).',
+            "Run `drydock repair`: it drops the record and all that depend on it. In the classic store, run `drydock "
+            "clean --drop all-build-cache`. With the engine running, `docker builder prune --all` does, or `buildctl "
+            "prune --all` for a buildkitd.",
         ),
         FindingCode.LOST_CONTAINER: Guidance(
             "dockerd has a container, but meta.db has no record of its lease or its snapshot, as after an older copy "

@@ -106,6 +106,11 @@ RECORD_WITHOUT_SNAPSHOT = Message(
     "BuildKit's cache record {record}: its snapshot {snapshot} does not exist, so builds that use it fail",
     "run drydock repair: it drops the record and all that depend on it",
 )
+CLASSIC_RECORD_WITHOUT_SNAPSHOT = Message(
+    FindingCode.RECORD_WITHOUT_SNAPSHOT,
+    "cache record {record} of dockerd's builder: its snapshot {snapshot} does not exist, so builds that use it fail",
+    "run drydock clean --drop all-build-cache; with dockerd running, docker builder prune --all",
+)
 CORRUPT_SNAPSHOT = Message(FindingCode.CORRUPT_SNAPSHOT, "snapshot {id}: {problem}", _REPAIR_SNAPSHOT)
 SNAPSHOT_DIFFERS = Message(
     FindingCode.SNAPSHOT_DIFFERS,

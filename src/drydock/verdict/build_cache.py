@@ -84,6 +84,18 @@ class _Start:
         dropped = {name: why for name, why in self.reasons.items() if why is not None}
         return {**dropped, **dict(self.dropped_by_usage())}
 
+    def broken(self) -> list[CacheRecord]:
+        """The records that BuildKit keeps although their snapshot does not exist."""
+        dropped = self.dropped()
+        return [
+            record
+            for record in self.records.values()
+            if record.id not in dropped
+            and not (record.is_mutable or record.joined or record.blob_only)
+            and self.records.get(record.equal_mutable) is None
+            and record.snapshot not in self.snapshots
+        ]
+
     def _loads(self, name: bytes) -> bool:
         return name in self.records and self.reasons[name] is None
 
@@ -162,17 +174,7 @@ def find_broken(store: Store, cache: BuildCache, gone: AbstractSet[Ref] = frozen
         gone: snapshots whose records are about to be deleted.
     """
     start = _decided(_read(store, cache, gone))
-    if start is None:
-        return []
-    dropped = start.dropped()
-    return [
-        record
-        for record in cache.records.values()
-        if record.id not in dropped
-        and not (record.is_mutable or record.joined or record.blob_only)
-        and start.records.get(record.equal_mutable) is None
-        and record.snapshot not in start.snapshots
-    ]
+    return [] if start is None else start.broken()
 
 
 def find_dropped_leases(store: Store, classes: Mapping[Ref, Judgement]) -> dict[Ref, Judgement]:
@@ -214,6 +216,21 @@ def find_misnamed(store: Store) -> Iterator[Finding]:
         for absent, other in start.near() if start is not None else ():
             found = messages.MISNAMED_BY_CACHE(cache=cache.path, absent=absent.key, other=other.key)
             yield found.at(Place(cache.path, bucket=(b"_main",)), absent.key)
+
+
+def find_build_damage(layers: LayerStore) -> Iterator[Finding]:
+    """The findings of the two functions above, of the builder of a classic store."""
+    start, cache = _read_classic(layers), layers.builds.cache
+    if start is None or cache is None:
+        return
+    for absent, other in start.near():
+        found = messages.MISNAMED_BY_CACHE(cache=cache.path, absent=absent.key, other=other.key)
+        yield found.at(Place(cache.path, bucket=(b"_main",)), absent.key)
+    decided = _decided(start)
+    for record in decided.broken() if decided is not None else ():
+        place = Place(cache.path, bucket=(b"_main", record.id))
+        text = messages.CLASSIC_RECORD_WITHOUT_SNAPSHOT(record=record.id, snapshot=record.snapshot)
+        yield text.at(place, record.id)
 
 
 def _decided(start: _Start | None) -> _Start | None:

@@ -15,7 +15,12 @@ from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdi
 from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
 from drydock.verdict.blind_spots import is_kept_blindly
-from drydock.verdict.build_cache import find_dropped_leases, find_misnamed, find_records_without_snapshot
+from drydock.verdict.build_cache import (
+    find_build_damage,
+    find_dropped_leases,
+    find_misnamed,
+    find_records_without_snapshot,
+)
 from drydock.verdict.dangling import Dangling, dangling_findings, find_dangling, list_loose
 from drydock.verdict.graph import Flat, Graph, Node, visited
 from drydock.verdict.labels import PRUNED, expiry
@@ -199,7 +204,7 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         judged = judge_layer_store(layers, now)
         verdict.objects += judged.objects
         verdict.leases += judged.leases
-        verdict.findings += judged.findings
+        verdict.findings += (*judged.findings, *find_build_damage(layers))
         verdict.kept[layers.data] = judged.kept
         verdict.let_go[layers.data] = judged.let_go
     verdict.findings += idle_stores(verdict)
