@@ -333,10 +333,6 @@ class Survey:
                 yield Root(
                     root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread, daemons=daemons
                 )
-            for root in (
-                each for one in data for each in managed_roots(self._host, one) if os.lstat(each).st_uid == uid
-            ):
-                yield Root(root, Engine.ROOTLESS, self._host.root, states, owners, not unread, findings=unread)
             named = read_buildkit_config(self._host, home + b"/.config/buildkit/buildkitd.toml", [])
             for path in dict.fromkeys((named, home + b"/.local/share/buildkit")):
                 buildkit = self._owned(path, uid) if path else None
