@@ -33,11 +33,13 @@ def summary(
     stores=(),
     layer_stores=(),
     complete=True,
+    live=False,
 ):
     """What is said of a data root with these entries and records."""
     owners = Owners({each.id: each for each in containers}, containers_changed=1)
     read = store(*records, files=files, owners=owners, backends=backends, complete=complete)
     read.root = read.root._replace(path=ROOT, engine=engine, docker=docker)
+    read.live = live
     read.layer_stores.extend(layer_stores)
     scan = judged(read)
     for found in scan.verdict.objects:
@@ -187,6 +189,13 @@ def test_data_is_unreferenced_only_if_all_records_are_known(complete, name):
     """A record that could not be read may name it."""
     found = summary(entry("content", b"content", 4096 * MIB), files=[digest(1)], complete=complete)
     assert name in rows(found)
+
+
+def test_new_data_beside_an_engine_is_not_called_a_record():
+    """Layers that dockerd unpacks at the moment are measured, and are no objects yet."""
+    layers = entry("content", b"containerd/daemon/content", 4096 * MIB)
+    assert rows(summary(layers)) == {"databases and records": (4096, "")}
+    assert rows(summary(layers, live=True)) == {"databases, records, new data": (4096, "")}
 
 
 def test_without_docker_other_programs_free_images():

@@ -137,7 +137,9 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     idle = _idle_stores(scan)
     rows = [_row(part, store, size, scan, idle) for (part, store), size in sums.items()]
     rest = stores - sum(sums.values())
-    rows.append(SpaceRow("databases and records", max(0, rest), ""))
+    # Beside a running engine, what is new and has no record yet is measured, and is no object.
+    name = "databases, records, new data" if scan.live else "databases and records"
+    rows.append(SpaceRow(name, max(0, rest), ""))
     rows += [SpaceRow(group.words, group.bytes, _group_freed_by(group, scan)) for group in usage.groups]
     rows = sorted((row for row in rows if row.bytes), key=lambda row: (-row.bytes, row.name))
     shown_rows = rows if len(rows) <= _ROWS + 1 else [*rows[:_ROWS], _together(rows[_ROWS:])]
