@@ -5,7 +5,7 @@ from tests.support.values import FINGERPRINT
 
 from drydock.model.findings import Finding, FindingCode, Place, Severity
 from drydock.model.names import RawPath
-from drydock.model.plans import Outcome, Removal, Status, Target
+from drydock.model.plans import ContainerDrop, Outcome, Removal, Status, Target
 from drydock.model.runs import EditOutcome, Run
 from drydock.report.plan_text import plan_lines, run_lines, scan_lines
 
@@ -114,3 +114,11 @@ def test_what_an_edit_did():
         "  database /store/meta.db: done (its former contents are back). Backup: /state/meta.db",
         "  database /store/meta.db: failed (no space). Backup: /state/meta.db",
     ]
+
+
+def test_a_name_is_one_word_of_a_command():
+    """What is copied runs no other command, and drydock reads the name from it."""
+    plan = scan_of_everything().plan._replace(
+        containers=(ContainerDrop(b"", b"a" * 64, b"a;$(reboot) \x1b", 4096, "it is to go"),)
+    )
+    assert any("drydock export container 'a;$(reboot) \\x1b' -o FILE" in line for line in plan_lines(plan))

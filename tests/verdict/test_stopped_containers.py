@@ -280,3 +280,13 @@ def test_nothing_that_may_have_run_is_in_a_plan(runs, names_one, data):
             )
             for other in runs.values()
         )
+
+
+def test_a_name_is_one_word_of_a_command(monkeypatch):
+    """Dockerd makes no such name, but another system's disk may have any: what is copied runs no other command."""
+    monkeypatch.setitem(NAMES, WEB, b"web;$(reboot) \x1b")
+    _, staying = chosen(host({WEB: run(8000, 7000), DB: LONG}), accepted=())
+    (why,) = (why for why in staying.values() if "WOULD BE LOST" in why)
+    word = "'web;$(reboot) \\x1b'"
+    assert f"drydock export container {word} -o FILE" in why
+    assert f"--accept-loss {word} " in why

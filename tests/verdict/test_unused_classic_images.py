@@ -244,3 +244,9 @@ def test_an_image_that_dockerd_does_not_list_stays():
     assert chosen(store, b"image=a:1").staying == {
         b"a:1": "dockerd does not list its image, whose config or layers are damaged"
     }
+
+
+def test_a_name_is_one_word_of_a_command():
+    """repositories.json may have any name: what is copied runs no other command."""
+    store = a_store([image("a")], {b"a;$(reboot):1": "a"})
+    assert "--accept-loss 'a;$(reboot):1' drops it" in str(chosen(store, b"unused-images", accepted=()))

@@ -248,3 +248,9 @@ def test_nothing_in_use_goes(images, made, records, kind):
         if each.manifest in there.values():
             assert each.manifest in left.values()
     assert not {HUB + name for name in records} & going
+
+
+def test_a_name_is_one_word_of_a_command():
+    """A record may have any name: what is copied runs no other command."""
+    name = b"a;$(reboot):1"
+    assert "--accept-loss 'a;$(reboot):1' drops it" in chosen(image(digest(1), name=name), blob(digest(1)))[1][name]

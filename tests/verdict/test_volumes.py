@@ -39,3 +39,11 @@ def test_where_its_data_is():
     assert "mounted from nfs :/export" in facts["data"]
     assert "docker volume rm pgdata" in facts["free it"]
     assert "not in the data root" in dict(explain_volume(NAMED._replace(has_folder=False)).facts)["data"]
+
+
+def test_a_name_is_one_word_of_a_command():
+    """A folder may have any name: what is copied runs no other command."""
+    assert (
+        "docker volume rm 'a;$(reboot)' does"
+        in dict(explain_volume(NAMED._replace(name=b"a;$(reboot)")).facts)["free it"]
+    )

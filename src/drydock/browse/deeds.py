@@ -17,7 +17,7 @@ from drydock.model.policies import Policy, VerifyOptions
 from drydock.model.progress import Progress
 from drydock.model.runs import PastRun, PastRuns, UndoState
 from drydock.model.scans import Scan
-from drydock.model.text import shown
+from drydock.model.text import quoted_path, shown
 from drydock.report.wording import show_bytes
 
 LOOK_ONLY: Final = "with --live, browse only looks: stop the engine, and start drydock browse without --live"
@@ -91,7 +91,7 @@ class Place:
         """The same, written to a file for ``drydock apply``; what was done, in shown lines."""
         scans = self.plan(policy, progress)
         commands.plan.write_plans(scans, path)
-        return [f"Written to {shown(path)}. drydock apply {shown(path)} carries it out.", "", *plan_lines(scans)]
+        return [f"Written to {shown(path)}. drydock apply {quoted_path(path)} carries it out.", "", *plan_lines(scans)]
 
     def verify(self, wanted: VerifyOptions, progress: Progress) -> list[str]:
         """Check which data is intact; what was found, in shown lines."""

@@ -64,6 +64,11 @@ def quoted(raw: bytes) -> str:
     return "$'" + "".join(char if char.isprintable() and char not in "'\\" else _bytewise(char) for char in text) + "'"
 
 
+def quoted_name(raw: bytes) -> str:
+    """As :func:`quoted`, for a name on drydock's own command line, where :func:`unshown` reads what is shown."""
+    return quoted(shown(raw).encode())
+
+
 def quoted_path(raw: bytes) -> str:
     """As :func:`quoted`; a path that begins with a dash gets ``./`` before it, so that it is no option."""
     return quoted(b"./" + raw if raw.startswith(b"-") else raw)

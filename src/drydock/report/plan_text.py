@@ -12,7 +12,7 @@ from drydock.model.plans import CACHE_RECORDS, TREES, FieldDrop, Plan, Removal, 
 from drydock.model.runs import EditOutcome, Run
 from drydock.model.scans import Scan
 from drydock.model.store_drops import DROPPED, LossKind
-from drydock.model.text import shown
+from drydock.model.text import quoted_name, shown
 from drydock.report.wording import show_bytes, show_count
 
 _LISTED = 40
@@ -159,7 +159,7 @@ def container_lines(plan: Plan) -> Iterator[str]:
         where = f"namespace {shown(drop.namespace)}" if drop.namespace else "Docker"
         yield f"  removes container {called} ({where}): {drop.why}"
         # Of several containers with a name, or of one of Kubernetes, only the id is surely this one's.
-        saved = shown(drop.id) if drop.namespace else called
+        saved = quoted_name(drop.id if drop.namespace else drop.called)
         wrote = f"{show_bytes(drop.written):>10}  what it wrote"
         yield f"  WOULD BE LOST: {wrote}; to save it first: drydock export container {saved} -o FILE"
 

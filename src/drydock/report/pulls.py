@@ -15,7 +15,7 @@ from drydock.model.documents.pulls import (
 from drydock.model.leases import Holding, LeaseClass
 from drydock.model.names import Digest, RawPath, UnixNano
 from drydock.model.pulls import Downloads, LayerState, Pull, PulledLayer, PulledPart, Pulls
-from drydock.model.text import quoted, shown
+from drydock.model.text import quoted_name, shown
 from drydock.model.times import age, show_known, show_span, show_time
 from drydock.report.summary import docker_prune
 from drydock.report.wording import show_bytes, show_count, target_of
@@ -121,8 +121,7 @@ def _layers(layers: Sequence[PulledLayer], width: int) -> Iterator[str]:
 
 
 def _commands(pull: Pull, target: str) -> Iterator[str]:
-    # As shown: the command line is un-shown.
-    ids = [quoted(shown(lease.ref.key).encode()) for lease in pull.leases]
+    ids = [quoted_name(lease.ref.key) for lease in pull.leases]
     if pull.has_ended:
         yield "    the engine's next GC drops it; to free it now:"
         yield f"      drydock clean --apply{target}"

@@ -21,7 +21,7 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.plans import Plan
 from drydock.model.repairs import Loss, Repair
 from drydock.model.runs import Run
-from drydock.model.text import shown
+from drydock.model.text import quoted_name, quoted_path, shown, unshown
 from drydock.model.times import show_time
 from drydock.report.document import finding_part, record_part
 from drydock.report.plan_text import edit_lines, kept_lines, removal_lines
@@ -189,7 +189,9 @@ def _at_start(repair: Repair, target: str) -> Iterator[str]:
     for loss in losses:
         yield f"      container {loss.name} (namespace {shown(loss.ref.namespace)}): {loss.why}"
         first = "" if loss.exportable else "after a newer metadata.db is put back: "
-        yield f"          {first}drydock export container {loss.name} -o {loss.name}.tar{target}"
+        name = unshown(loss.name)
+        command = f"drydock export container {quoted_name(name)} -o {quoted_path(name + b'.tar')}{target}"
+        yield f"          {first}{command}"
 
 
 def _adoptions(plan: Plan) -> Iterator[str]:

@@ -23,7 +23,7 @@ from drydock.model.records import Container, Sandbox
 from drydock.model.roots import DockerContainer
 from drydock.model.store import Store
 from drydock.model.store_modes import StoreMode
-from drydock.model.text import quoted_path, shown
+from drydock.model.text import quoted_name, quoted_path, shown, unshown
 from drydock.model.times import age, show_time
 from drydock.verdict.leases import is_dockers
 
@@ -398,7 +398,8 @@ def _record_names(record: Container) -> set[bytes]:
 
 
 def _would_be_lost(called: str, written: int) -> str:
+    word = quoted_name(unshown(called))
     return (
-        f"WOULD BE LOST: what container {called} wrote ({written} bytes); drydock export container {called} -o FILE "
-        f"saves it, --accept-loss {called} drops it"
+        f"WOULD BE LOST: what container {called} wrote ({written} bytes); drydock export container {word} -o FILE "
+        f"saves it, --accept-loss {word} drops it"
     )

@@ -17,7 +17,7 @@ from drydock.model.drops import ALL_LOSSES, Drop, DropKind, LabelFilter, selects
 from drydock.model.layer_store import ClassicImage, LayerStore
 from drydock.model.names import Digest, UnixNano, image_names
 from drydock.model.roots import DockerContainer
-from drydock.model.text import shown
+from drydock.model.text import quoted_name, shown
 from drydock.model.times import age, parse_time
 from drydock.verdict.layer_store import mount_owner
 
@@ -266,7 +266,7 @@ class _Chooser:
         called = {each for name in names for each in (name, *image_names(name))}
         if not self._accepted.isdisjoint({*called, image, image.partition(b":")[2]}):
             return None
-        word = shown(min(names) if names else image)
+        word = quoted_name(min(names) if names else image)
         return f"WOULD BE LOST: no registry is known to have it; --accept-loss {word} drops it"
 
 

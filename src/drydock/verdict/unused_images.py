@@ -18,7 +18,7 @@ from drydock.model.objects import Verdict
 from drydock.model.oci import Config, list_children
 from drydock.model.records import Blob, Image, Snapshot
 from drydock.model.roots import DockerContainer
-from drydock.model.text import shown
+from drydock.model.text import quoted_name, shown
 from drydock.model.times import age
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
@@ -288,7 +288,7 @@ class _Chooser:
         same = {each.name for each in self._by_target[image.namespace, image.target]}
         if self._accepts_all or not self._accepted.isdisjoint(same):
             return None
-        return f"WOULD BE LOST: no registry is known to have it; --accept-loss {shown(image.name)} drops it"
+        return f"WOULD BE LOST: no registry is known to have it; --accept-loss {quoted_name(image.name)} drops it"
 
     def _is_id_only(self, image: Image) -> bool:
         """Whether an interrupted removal left only the record that the CRI plugin names by the image's id.

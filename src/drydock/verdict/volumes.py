@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from drydock.model.explanations import Explanation
 from drydock.model.listings import Cell
-from drydock.model.text import shown
+from drydock.model.text import quoted, shown
 from drydock.model.times import show_known, show_time
 from drydock.model.volumes import Volume
 
@@ -45,7 +45,7 @@ def explain_volume(volume: Volume) -> Explanation:
         facts.append(("labels", "none: the database of volumes does not have it, and docker volume prune keeps it"))
     if volume.note:
         facts.append(("note", volume.note))
-    facts.append(("free it", f"drydock never removes a volume; docker volume rm {shown(volume.name)} does"))
+    facts.append(("free it", f"drydock never removes a volume; docker volume rm {quoted(volume.name)} does"))
     users = volume.users or ()
     return Explanation(
         volume.data,
