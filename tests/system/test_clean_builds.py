@@ -141,7 +141,7 @@ def test_it_is_unreachable_and_explained(tmp_path):
     (lease,) = (each for each in root["leases"] if each["id"] == step)
     assert (lease["class"], lease["owner"]) == ("dropped", f"cache record {step}")
     said = run("explain", f"overlay2/{step}", "--now", NEW.taken_at, host)
-    assert "BuildKit drops its cache record: an interrupted build left it" in said
+    assert "no build uses it; BuildKit drops its cache record: an interrupted build left it" in said
     (link,) = (each.name for each in (host / NEW.docker / "overlay2/l").iterdir() if each.readlink().parts[1] == step)
     goes = {"containerdmeta.db": {step}, "snapshots.db": {step}}, {f"overlay2/{step}", f"overlay2/l/{link}"}
     assert planned(NEW, host) == goes

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from drydock.model.findings import Finding
 from drydock.model.inventories import Holder
 from drydock.model.layer_store import BUILDS, SNAPSHOTTER, LayerStore, MountRecord
-from drydock.model.leases import LeaseClass
 from drydock.model.names import Digest, Kind, RawPath, Ref, snapshot_ref
 from drydock.model.objects import LayerObject, ObjectKind, Verdict
 from drydock.model.text import shown
+from drydock.verdict.classic_builds import find_let_go
 from drydock.verdict.layer_store import mount_owner
 
 
@@ -32,15 +32,16 @@ def list_layer_holders(store: LayerStore, verdict: Verdict) -> Iterator[Holder]:
     for identity, own in mounts.items():
         called = store.containers[identity].name or identity
         yield Holder(Ref(Kind.CONTAINER, b"", identity), (called,), None, None, walk.objects((), own))
-    leases = {lease.ref: lease for lease in store.builds.leases}
+    builds = find_let_go(store).left
+    leases = {lease.ref: lease for lease in builds.leases}
     # A lease has a bucket of its id.
     leased = {key for lease in leases.values() for key in (lease.id, *(key for _, key in lease.snapshots))}
-    for key in store.builds.snapshots.keys() - leased:
+    for key in builds.snapshots.keys() - leased:
         reached = walk.objects([Digest(key)] if key.startswith(b"sha256:") else (), (), (key,))
         if reached:
             yield Holder(snapshot_ref(BUILDS, SNAPSHOTTER, key), (key,), None, None, reached)
     for holding in verdict.leases:
-        if holding.data_root != store.data or holding.kind is LeaseClass.EXPIRED:
+        if holding.data_root != store.data or holding.kind.holds_nothing:
             continue
         lease, rest = leases.get(holding.ref), store.mounts.get(holding.ref.key)
         if lease is not None:
