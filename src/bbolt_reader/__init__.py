@@ -15,6 +15,7 @@ from bbolt_reader.database import Database
 from bbolt_reader.errors import BoltError, Corrupt, NotBolt, Truncated, Unreadable
 from bbolt_reader.meta import Meta
 from bbolt_reader.page import Page
+from bbolt_reader.shape import Form
 from bbolt_reader.verify import Damage, verify
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = [
     "Difference",
     "Dissection",
     "Field",
+    "Form",
     "Leaf",
     "Meta",
     "NotBolt",

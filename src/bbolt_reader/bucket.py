@@ -245,22 +245,19 @@ class Leaf:
             owner.tree, owner, fields[root - 1], owner._depth + 1, fields[root], fields[root + 1], self._offset + at
         )
 
-    def records(self) -> Iterator[tuple[int, bytes, Sequence[bytes], Sequence[bytes | Bucket]]]:
-        """Each entry: its number, its key, and the keys and values in it.
+    @property
+    def keys(self) -> Sequence[bytes]:
+        """The keys of all entries."""
+        return self._shape.keys(self._fields)
 
-        These are empty unless it is an inline bucket of a kind met before; read its :meth:`value` then.
+    def inlines(self) -> Sequence[bytes | None]:
+        """Of each entry that is an inline bucket the bytes behind its root, which a :class:`Form` takes apart.
+
+        None for any other entry; read its :meth:`value`.
         """
-        # The hot path, as Bucket.batches is, without a Bucket for what is inline.
         fields, buckets = self._fields, self._shape.buckets
-        keys, values, inlines = self._shape.keys(fields), self._shape.values(fields), self._owner.tree.inlines
-        if len(buckets) < len(keys):  # few buckets have values among buckets
-            yield from ((index, key, (), ()) for index, key in enumerate(keys))
-            return
-        for (index, root, _), key, rest in zip(buckets, keys, values, strict=True):
-            if not fields[root] and len(rest) > _COUNT:
-                shape = inlines.get(rest[_PAGE + ID : _PAGE + HEADER + HEADER * rest[_COUNT]])
-                if shape is not None and _PAGE + shape.size == len(rest):
-                    inside = shape.unpack(rest, _PAGE)
-                    yield index, key, shape.keys(inside), shape.values(inside)
-                    continue
-            yield index, key, (), ()
+        values = self._shape.values(fields)
+        if len(buckets) < len(values):  # few buckets have values among buckets
+            return [None] * len(values)
+        roots = fields[2::3]
+        return [None if root else value for root, value in zip(roots, values, strict=True)] if any(roots) else values

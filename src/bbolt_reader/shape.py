@@ -1,14 +1,20 @@
-"""The shape of a leaf page: the lengths of its keys and values, as one call that unpacks them all."""
+"""The shape of a leaf page: the lengths of its keys and values, as one call that unpacks them all.
+
+A form is more: the shape and the keys of an inline bucket, which are known before any such bucket is met.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from struct import Struct
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from bbolt_reader.page import ID
+from bbolt_reader import packed
+from bbolt_reader.page import HEADER, ID, PAGE_LEAF
 
+_SEQUENCE: Final = 8
+"""Bytes of a bucket's sequence, which its page follows if it is inline."""
 _Picker: TypeAlias = Callable[[tuple[Any, ...]], tuple[bytes, ...]]
 
 
@@ -59,6 +65,35 @@ class Shape(NamedTuple):
             end += gap + key + value
         unpack = Struct(f"<Q{before - ID}x" + "".join(codes)).unpack_from
         return cls(unpack, end, tuple(buckets), _picker(keys), _picker(values))
+
+
+class Form(NamedTuple):
+    """Inline buckets that have certain keys, and values of certain lengths: one call takes such a bucket apart.
+
+    An inline bucket that has its :attr:`size` and, unpacked, its :attr:`fixed` parts, is of this form: then nothing in
+    it is unchecked. Sequence and page id may be any number, as for other inline buckets.
+    """
+
+    size: int
+    """Bytes behind the root of such a bucket."""
+    unpack: Any
+    """``Struct.unpack`` of these bytes: in turns a fixed part and a value."""
+    fixed: tuple[bytes, ...]
+    """The fixed parts: the first is the header of its page, with its elements and its first key; then the other keys.
+    """
+
+    @classmethod
+    def of(cls, keys: Sequence[bytes], lengths: Sequence[int]) -> Form:
+        """The form with these keys, in ascending order, and values of these lengths, as bbolt writes it."""
+        elements, behind = b"", HEADER * len(keys)
+        for key, length in zip(keys, lengths, strict=True):
+            elements += packed.LEAF_ELEMENT.pack(0, behind - len(elements), len(key), length)
+            behind += len(key) + length
+        first = packed.PAGE_HEADER.pack(0, PAGE_LEAF, len(keys), 0)[ID:] + elements + keys[0]
+        fixed = (first, *keys[1:])
+        parts = (f"{len(part)}s{length}s" for part, length in zip(fixed, lengths, strict=True))
+        form = Struct(f"<{_SEQUENCE + ID}x" + "".join(parts))
+        return cls(form.size, form.unpack, fixed)
 
 
 def _picker(fields: list[int]) -> _Picker:

@@ -40,6 +40,6 @@ def test_the_files_of_all_blobs_are_what_each_is(numbers):
         assert {type(file) for file in columns.values()} <= {kind if files else BlobFile}
         for digest, file in files.items():
             place = columns.place(digest)
-            assert (columns.digests[place], columns.amounts(place)) == (digest, (file.size, file.allocated))
+            assert (columns.digests[place], columns.amount(place)) == (digest, (file.size, file.allocated))
         assert columns.get(DIGEST[:-1] + b"f") is columns.place(DIGEST[:-1] + b"f") is None
         assert columns.keys() >= set(files)

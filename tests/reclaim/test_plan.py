@@ -15,7 +15,7 @@ from drydock.model.documents.common import indented
 from drydock.model.errors import Refused, Usage
 from drydock.model.names import Kind, RawPath, split_row_name
 from drydock.model.policies import EndLeases, Policy
-from drydock.model.records import Ingest
+from drydock.model.records import BlobRecords, Ingest
 from drydock.model.roots import DockerContainer, Owners
 from drydock.reclaim.plan import make_plan
 from drydock.reclaim.plan_file import plan_document, plan_hash, plan_request, plans_document, read_requests
@@ -425,8 +425,9 @@ def hurt_one(of, what, random):
     metadata = of.metadata
     if what == "metadata":
         metadata.complete = False
-        for records in (metadata.images, metadata.blobs, metadata.ingests, metadata.snapshots, metadata.leases):
+        for records in (metadata.images, metadata.ingests, metadata.snapshots, metadata.leases):
             records[:] = [record for record in records if random.random() < 0.7]
+        metadata.blobs = BlobRecords([record for record in metadata.blobs if random.random() < 0.7])
     elif what == "content":
         of.content.complete = False
         of.content.blobs = {key: file for key, file in of.content.blobs.items() if random.random() < 0.7}

@@ -22,7 +22,7 @@ def test_rows_are_the_objects(name):
     """Each object once, with its fields, whatever is in its name."""
     scan = scan_of_everything(name)
     rows = read(scan, scan)
-    objects = scan.verdict.objects * 2
+    objects = [*scan.verdict.objects] * 2
     assert tuple(rows[0]) == COLUMNS
     assert [
         (row["id"], row["state"], int(row["bytes"])) for row in rows if row["kind"] not in ("usage", "file_system")

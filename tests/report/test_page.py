@@ -20,7 +20,7 @@ from tests.support.values import NOW
 from drydock import scan as run_scan
 from drydock.model.leases import LeaseClass
 from drydock.model.names import RawPath, UnixNano
-from drydock.model.objects import State
+from drydock.model.objects import State, StoreObjects
 from drydock.model.text import shown
 from drydock.model.times import parse_time, show_time
 from drydock.report.page import render_page
@@ -650,8 +650,10 @@ def test_nothing_and_several(chromium, tmp_path):
 def test_numbers_out_of_bounds(chromium, tmp_path):
     """Times and sizes that no clock and no disk has, as a damaged database may have them, break nothing."""
     scan = population(60)
-    for number, found in enumerate(scan.verdict.objects):
+    objects = list(scan.verdict.objects)
+    for number, found in enumerate(objects):
         found.allocated = (0, -5, 2**63, 2**80)[number % 4]
+    scan.verdict.objects = StoreObjects(objects)
     for number, holding in enumerate(list(scan.verdict.leases)):
         ends = UnixNano((-(2**80), 2**90, 0, NOW + 1)[number % 4])
         scan.verdict.leases[number] = holding._replace(expires=ends, created=ends)

@@ -4,10 +4,11 @@ import pytest
 from tests.support.scans import judged
 from tests.support.values import FINGERPRINT, NS, blob, digest, image, lease, snapshot, store
 
-from drydock.model.data import Backend, LayoutKind, Row, RowKind, SnapshotEntry
+from drydock.model.data import Backend, BlobFile, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.layer_store import ClassicImage, DirectoryKind, LayerDirectory, LayerLink, LayerRecord, LayerStore
 from drydock.model.names import RawPath
+from drydock.model.objects import ObjectKind
 from drydock.model.roots import DockerContainer, Engine, Owners
 from drydock.model.store_modes import StoreChoice, StoreMode
 from drydock.report.place_summary import place_summaries
@@ -41,9 +42,13 @@ def summary(
     read.root = read.root._replace(path=ROOT, engine=engine, docker=docker)
     read.live = live
     read.layer_stores.extend(layer_stores)
+    read.content.blobs = {
+        of: BlobFile.of(of, FINGERPRINT, each.allocated * MIB) for of, each in read.content.blobs.items()
+    }
     scan = judged(read)
-    for found in scan.verdict.objects:
-        found.allocated = found.allocated * MIB
+    for found in scan.verdict.objects.others():
+        if found.kind is not ObjectKind.BLOB:
+            found.allocated = found.allocated * MIB
     scan.places = [PlaceUsage(DATA, entries, None)]
     scan.stores = list(stores)
     (found,) = place_summaries(scan)

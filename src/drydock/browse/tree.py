@@ -183,7 +183,7 @@ class _Root:
     def __init__(self, number: int, scan: Scan) -> None:
         self._number = number
         self._scan = scan
-        self._all: list[StoreObject] = scan.verdict.objects
+        self._all = scan.verdict.objects
         self._roles = ObjectRoles(scan.verdict)
         self._made: dict[int, Item] = {}
         assert scan.inventory is not None

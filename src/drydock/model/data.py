@@ -1,9 +1,11 @@
 """Data on disk, and the rows that tell which directory is which snapshot."""
 
 import enum
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -131,10 +133,15 @@ class BlobFiles(Mapping[Digest, BlobFile]):
         place = bisect_left(self.digests, digest)
         return place if place < len(self.digests) and self.digests[place] == digest else None
 
-    def amounts(self, place: int) -> tuple[int, int]:
+    def amount(self, place: int) -> tuple[int, int]:
         """Bytes in the file at a place, and bytes of allocated blocks."""
         size, allocated = _AMOUNTS.unpack_from(self._facts, place * FACTS)
         return size, allocated
+
+    def amounts(self) -> "tuple[array[int], array[int]]":
+        """Bytes in each file, and bytes of allocated blocks of each."""
+        both = array("q", chain.from_iterable(_AMOUNTS.iter_unpack(self._facts)))
+        return both[::2], both[1::2]
 
 
 class Junk(NamedTuple):

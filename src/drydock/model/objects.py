@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import enum
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, overload
 
 from drydock.model.data import BlobFile, BlobFiles, Fingerprint, IngestDirectory, Junk, SnapshotEntry
 from drydock.model.findings import Finding
 from drydock.model.layer_store import LayerEntry
 from drydock.model.leases import Holding
-from drydock.model.names import Digest, RawPath, Ref, UnixNano
+from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano
 from drydock.model.plugin_store import PluginEntry
 from drydock.model.store import Store
 
@@ -141,13 +143,106 @@ class PluginObject(DataRootObject):
     __slots__ = ()
 
 
+class StoreObjects(Sequence[StoreObject]):
+    """The objects of a root. Usual blobs are columns, each made when it is asked for: a host has hundreds of thousands.
+
+    A usual blob is live, has one record and one file, and no note.
+    """
+
+    __slots__ = ("_allocated", "_digests", "_files", "_kept", "_starts")
+
+    def __init__(self, objects: Iterable[StoreObject] = (), files: BlobFiles | None = None) -> None:
+        """Make them of objects.
+
+        Args:
+            objects: which it has at first.
+            files: those of all usual blobs that are added later.
+        """
+        self._files = files
+        # All have the same length. An object is kept as it is, or its values are in the columns.
+        self._kept: list[StoreObject | None] = []
+        self._digests: list[Digest | None] = []
+        self._starts: list[Ref | None] = []
+        self._allocated = array("q")
+        self.extend(objects)
+
+    def append(self, found: StoreObject) -> None:
+        """Add an object."""
+        self._kept.append(found)
+        self._digests.append(None)
+        self._starts.append(None)
+        self._allocated.append(0)
+
+    def extend(self, objects: Iterable[StoreObject]) -> None:
+        """Add objects."""
+        for found in objects:
+            self.append(found)
+
+    def add_usual(self, digest: Digest, start: Ref, allocated: int) -> None:
+        """Add a usual blob.
+
+        Args:
+            digest: of the blob.
+            start: the first root that reaches it, which is in the namespace of its record, as all references are.
+            allocated: bytes of its allocated blocks.
+        """
+        self._kept.append(None)
+        self._digests.append(digest)
+        self._starts.append(start)
+        self._allocated.append(allocated)
+
+    def _usual(self, digest: Digest, start: Ref, allocated: int) -> StoreObject:
+        record = Ref(Kind.BLOB, start.namespace, digest)
+        live = State.LIVE
+        return StoreObject(ObjectKind.BLOB, digest, live, allocated, self._files, record, live, b"", None, (start,))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, place: int) -> StoreObject: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[StoreObject]: ...
+
+    def __getitem__(self, place: int | slice) -> StoreObject | list[StoreObject]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self._kept)))]
+        digest, start = self._digests[place], self._starts[place]
+        if digest is not None and start is not None:
+            return self._usual(digest, start, self._allocated[place])
+        found = self._kept[place]
+        assert found is not None, "what is not in the columns is kept"
+        return found
+
+    def __iter__(self) -> Iterator[StoreObject]:
+        columns = zip(self._kept, self._digests, self._starts, self._allocated, strict=True)
+        for found, digest, start, allocated in columns:
+            if found is not None:
+                yield found
+            elif digest is not None and start is not None:
+                yield self._usual(digest, start, allocated)
+
+    def others(self) -> Iterator[StoreObject]:
+        """All but usual blobs."""
+        return filter(None, self._kept)
+
+    def usual(self) -> Iterator[tuple[Ref, int]]:
+        """Of each usual blob the root that reaches it, and the bytes of its allocated blocks."""
+        return ((start, size) for start, size in zip(self._starts, self._allocated, strict=True) if start is not None)
+
+    def sum_usual(self) -> tuple[int, int]:
+        """How many usual blobs there are, and the bytes of their allocated blocks."""
+        return self._kept.count(None), sum(self._allocated)
+
+
 @dataclass(slots=True)
 class Verdict:
     """The judged objects and leases of one root."""
 
     store: Store
     now: UnixNano
-    objects: list[StoreObject]
+    objects: StoreObjects
     leases: list[Holding]
     findings: list[Finding] = field(default_factory=list)
     """Findings of the evidence, and of comparing records, rows and data."""

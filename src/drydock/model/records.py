@@ -4,14 +4,19 @@ Times are nanoseconds since the epoch, UTC; None if a record has none or it cann
 Labels keep their bytes.
 """
 
-from collections.abc import Mapping
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import repeat
+from typing import NamedTuple, overload
 
 from drydock.model.findings import Finding
 from drydock.model.names import Digest, Kind, RawPath, Ref, UnixNano, snapshot_ref
 
 Labels = Mapping[bytes, bytes]
+NO_LABELS: Labels = {}
+"""The labels of the many records that have none."""
 
 
 class Image(NamedTuple):
@@ -57,7 +62,7 @@ class Blob(NamedTuple):
     """A blob record: says that a namespace owns the content ``digest``."""
 
     ref: Ref
-    """This record's reference; made once, as there are more blobs than all other records together."""
+    """This record's reference."""
     size: int | None
     """Bytes, as recorded at commit; None if the record has no size or it cannot be decoded."""
     labels: Labels
@@ -73,6 +78,138 @@ class Blob(NamedTuple):
     def digest(self) -> Digest:
         """The digest of the blob."""
         return Digest(self.ref.key)
+
+
+_COLUMNS = 3
+"""Numbers of a blob's record that are in columns."""
+
+
+class BlobRecords(Sequence[Blob]):
+    """Blob records as columns, each made when it is asked for: a host has hundreds of thousands.
+
+    Attributes:
+        digests: of each record.
+        labels: of the records that have any, by their places.
+    """
+
+    __slots__ = ("_apart", "_created", "_namespaces", "_sizes", "_starts", "_updated", "digests", "labels")
+
+    def __init__(self, records: Iterable[Blob] = ()) -> None:
+        """Make them of records."""
+        self.digests: list[Digest] = []
+        self.labels: dict[int, Labels] = {}
+        self._sizes, self._created, self._updated = array("q"), array("q"), array("q")
+        # The place of the first record of each row of records of one namespace, and these namespaces.
+        self._starts: list[int] = []
+        self._namespaces: list[bytes] = []
+        # Those that do not fit in the columns: a value is missing, or has more than 64 bits.
+        self._apart: dict[int, Blob] = {}
+        for record in records:
+            self.append(record)
+
+    def append(self, record: Blob) -> None:
+        """Add any record."""
+        values = [each for each in (record.size, record.created, record.updated) if each is not None and _fits(each)]
+        if len(values) < _COLUMNS:
+            values = [0] * _COLUMNS
+            self._apart[len(self.digests)] = record
+        if record.labels:
+            self.labels[len(self.digests)] = record.labels
+        size, created, updated = values
+        self.extend(record.namespace, (record.digest,), (size,), (created,), (updated,))
+
+    def extend(
+        self,
+        namespace: bytes,
+        digests: Iterable[Digest],
+        sizes: Iterable[int],
+        created: Iterable[int],
+        updated: Iterable[int],
+    ) -> None:
+        """Add records of one namespace without labels, whose values are all there and have at most 64 bits.
+
+        Args:
+            namespace: of all of them.
+            digests: of each.
+            sizes: bytes, of each, as recorded.
+            created: the time, of each.
+            updated: the same.
+        """
+        if not self._namespaces or self._namespaces[-1] != namespace:
+            self._starts.append(len(self.digests))
+            self._namespaces.append(namespace)
+        self.digests.extend(digests)
+        self._sizes.extend(sizes)
+        self._created.extend(created)
+        self._updated.extend(updated)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+    @overload
+    def __getitem__(self, place: int) -> Blob: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Blob]: ...
+
+    def __getitem__(self, place: int | slice) -> Blob | list[Blob]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self.digests)))]
+        if place < 0:
+            place += len(self.digests)
+        if place in self._apart:
+            return self._apart[place]
+        labels = self.labels.get(place, NO_LABELS)
+        created, updated = UnixNano(self._created[place]), UnixNano(self._updated[place])
+        return Blob(self.ref(place), self._sizes[place], labels, created, updated)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment] # as that of a list
+
+    def __repr__(self) -> str:
+        return f"BlobRecords({list(self)!r})"
+
+    def namespace(self, place: int) -> bytes:
+        """The namespace of a record."""
+        return self._namespaces[bisect_right(self._starts, place) - 1]
+
+    def ref(self, place: int) -> Ref:
+        """The reference of a record."""
+        return Ref(Kind.BLOB, self.namespace(place), self.digests[place])
+
+    def refs(self) -> Iterator[Ref]:
+        """The reference of each record."""
+        for namespace, places in self.rows():
+            yield from map(Ref, repeat(Kind.BLOB), repeat(namespace), self.digests[places.start : places.stop])
+
+    def rows(self) -> Iterator[tuple[bytes, range]]:
+        """The places of the records, row by row, each of one namespace; a namespace has one row, as nearly always."""
+        ends = (*self._starts, len(self.digests))[1:]
+        for namespace, start, end in zip(self._namespaces, self._starts, ends, strict=True):
+            yield namespace, range(start, end)
+
+    def label_names(self) -> set[bytes]:
+        """The names of all labels, which are few."""
+        return set[bytes]().union(*self.labels.values())
+
+    def size(self, place: int) -> int | None:
+        """The recorded size of one, as in :class:`Blob`."""
+        return self._apart[place].size if place in self._apart else self._sizes[place]
+
+    def sizes(self) -> Sequence[int | None]:
+        """The recorded size of each, as in :class:`Blob`."""
+        if not self._apart:
+            return self._sizes
+        sizes: list[int | None] = list(self._sizes)
+        for place, record in self._apart.items():
+            sizes[place] = record.size
+        return sizes
+
+
+def _fits(number: int) -> bool:
+    return -(1 << 63) <= number < 1 << 63
 
 
 class Ingest(NamedTuple):
@@ -166,7 +303,7 @@ class Metadata:
     namespaces: dict[bytes, Labels] = field(default_factory=dict)
     images: list[Image] = field(default_factory=list)
     containers: list[Container] = field(default_factory=list)
-    blobs: list[Blob] = field(default_factory=list)
+    blobs: BlobRecords = field(default_factory=BlobRecords)
     ingests: list[Ingest] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     sandboxes: list[Sandbox] = field(default_factory=list)

@@ -87,7 +87,8 @@ class Scan:
         """Count and bytes of each state, including states without objects."""
         counts = dict.fromkeys(State, 0)
         sizes = dict.fromkeys(State, 0)
-        for found in self.verdict.objects:
+        counts[State.LIVE], sizes[State.LIVE] = self.verdict.objects.sum_usual()
+        for found in self.verdict.objects.others():
             counts[found.state] += 1
             sizes[found.state] += found.allocated
         return {state: Total(counts[state], sizes[state]) for state in State}
@@ -112,7 +113,7 @@ class Scan:
         # dockerd never looks for unused parts of its classic layer store.
         return (
             found
-            for found in self.verdict.objects
+            for found in self.verdict.objects.others()
             if found.state is State.UNREACHABLE and not isinstance(found, DataRootObject)
         )
 
@@ -131,7 +132,7 @@ class Scan:
         kinds = {holding.ref: holding.kind for holding in self.verdict.leases}
         order = list(LeaseClass)
         sizes = dict.fromkeys(order, 0)
-        for found in self.verdict.objects:
+        for found in self.verdict.objects.others():
             if found.state is State.LEASED:
                 sizes[max((kinds[ref] for ref in found.held_by), key=order.index)] += found.allocated
         sizes.update(self.freed_by_ending)

@@ -55,11 +55,11 @@ def docker_containers(
     if not manifests and not unsure:
         # This is the case for nearly all stores.
         return kept
-    for blob in store.metadata.blobs:
-        if blob.ref.key in manifests and blob.ref.namespace in dockers:
-            kept[blob.ref] = "dockerd has a container that was made from it"
-        elif blob.ref.namespace in unsure:
-            kept[blob.ref] = unsure[blob.ref.namespace]
+    for ref in store.metadata.blobs.refs():
+        if ref.key in manifests and ref.namespace in dockers:
+            kept[ref] = "dockerd has a container that was made from it"
+        elif ref.namespace in unsure:
+            kept[ref] = unsure[ref.namespace]
     return kept
 
 
@@ -114,7 +114,7 @@ def misnamed_blobs(store: Store, named: Iterable[bytes]) -> dict[bytes, str]:
         store: the root.
         named: the digests that records which stay name, recorded or not.
     """
-    recorded = {blob.digest for blob in store.metadata.blobs}
+    recorded = set(store.metadata.blobs.digests)
     there = store.content.blobs.keys()
     pairs = _near(Kind.BLOB, recorded.union(named) - there, there - recorded)
     return {blob: f"it may be {shown(absent)}, which is missing and has a similar name" for absent, blob in pairs}

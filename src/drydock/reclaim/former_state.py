@@ -52,7 +52,7 @@ def directories(layout: RootLayout, snapshotter: bytes, rows: Rows) -> set[RawPa
 
 def recorded(layout: RootLayout, metadata: Metadata) -> set[RawPath]:
     """The paths of the blobs and the rows that records name."""
-    return {blob_path(Digest(blob.ref.key), layout.content) for blob in metadata.blobs} | {
+    return {blob_path(digest, layout.content) for digest in metadata.blobs.digests} | {
         row_path(layout, snapshot.snapshotter, snapshot.name) for snapshot in metadata.snapshots
     }
 
@@ -97,7 +97,7 @@ def _of_builder(path: RawPath, database: Database) -> set[RawPath]:
     """The absolute paths that a database of the builder of a classic store names; none of the others."""
     data, folder, name = path.rsplit(b"/", 2)
     if RawPath(folder + b"/" + name) == BUILD_LEASES:
-        found = {blob_path(Digest(blob.ref.key), WORKER_CONTENT) for blob in read_metadata(database, path).blobs}
+        found = {blob_path(each, WORKER_CONTENT) for each in read_metadata(database, path).blobs.digests}
         return {RawPath(os.path.join(data, folder, each)) for each in found}
     if RawPath(folder + b"/" + name) != BUILD_SNAPSHOTS:
         return set()

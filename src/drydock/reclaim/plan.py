@@ -341,14 +341,15 @@ class _Planner:
             ref: RecordDrop(ref, None, reason) for ref, reason in records.items() if ref not in after
         }
         # Where nothing is loose, no record is met that is not reached.
-        records_to_drop = self._reached.graph.records.items() if loose or after is not free else ()
-        for ref, record in records_to_drop:
+        recorded = self._reached.graph.records
+        for ref in recorded if loose or after is not free else ():
             if after is free and ref in free.live:
                 # This is the case for nearly all records.
                 continue
             if ref.kind not in (Kind.IMAGE, Kind.BLOB, Kind.INGEST, Kind.SNAPSHOT):
                 continue
             if ref not in after:
+                record = recorded[ref] if ref.kind is Kind.SNAPSHOT else None
                 parent = record.parent_ref if isinstance(record, Snapshot) else None
                 reason = DROPPED if ref.namespace in self._ignored else why.get(ref) or _UNHELD.get(ref.kind, _UNUSED)
                 dropped[ref] = RecordDrop(ref, parent, reason)
@@ -435,8 +436,9 @@ class _Planner:
         )
 
     def _removals(self, data: DataPlan) -> Iterator[Removal]:
-        for found in self._verdict.objects:
-            # Nearly all objects stay.
+        # Nearly all objects stay, and usual ones go only with a namespace or what is dropped.
+        objects = self._verdict.objects
+        for found in objects if self._ignored or self._policy.drops else objects.others():
             if found.state not in _MAY_GO and not ((self._ignored or self._policy.drops) and self._is_dropped(found)):
                 continue
             if isinstance(found, DataRootObject):

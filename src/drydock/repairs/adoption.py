@@ -21,6 +21,7 @@ from drydock.model.names import Digest, Kind, Ref, UnixNano
 from drydock.model.oci import Descriptor, Document, child_labels, is_parent, list_children
 from drydock.model.plans import Adoption
 from drydock.model.progress import Progress, counter
+from drydock.model.records import BlobRecords
 from drydock.model.repairs import Adopted, Unadopted
 from drydock.model.store import Store
 from drydock.model.text import shown
@@ -91,7 +92,7 @@ class _Adopter:
             if not fresh:
                 break
             self._adoptions.update({adoption.ref: adoption for adoption in fresh})
-            records = [*self._store.metadata.blobs, *(adoption.record() for adoption in fresh)]
+            records = BlobRecords([*self._store.metadata.blobs, *(adoption.record() for adoption in fresh)])
             self._store.metadata = replace(self._store.metadata, blobs=records)
         left = (
             Unadopted(ref.namespace, shown(ref.key), why)

@@ -165,7 +165,7 @@ def disagreements(store: Store, adoptable: Container[Ref]) -> list[tuple[Finding
             text = messages.MISSING_ROOT(container=container.id, snapshot=container.snapshot_key)
             finding = text.at(Place(store.metadata.path), container.id)
             said.append((finding, (container.ref,)))
-    blobs = {(blob.namespace, blob.digest) for blob in store.metadata.blobs}
+    blobs = {(ref.namespace, ref.key) for ref in store.metadata.blobs.refs()}
     for image in store.metadata.images:
         if image.target and (image.namespace, image.target) not in blobs:
             is_adoptable = Ref(Kind.BLOB, image.namespace, image.target) in adoptable
@@ -180,7 +180,7 @@ def wrong_orphans(store: Store) -> Iterator[Finding]:
 
     Source: containerd core/metadata/content.go Writer, createAndCopy (v2.1).
     """
-    recorded = {blob.digest for blob in store.metadata.blobs}
+    recorded = set(store.metadata.blobs.digests)
     for digest in sorted(store.wrong - recorded):
         place = Place(RawPath(store.root.path + b"/" + store.content.blobs[digest].path))
         yield messages.CORRUPT_ORPHAN(blob=digest).at(place, digest)

@@ -193,12 +193,13 @@ class ObjectRoles:
         self._store = verdict.store
         self._roles: dict[Ref, str] = {}
         metadata = verdict.store.metadata
-        for blob in metadata.blobs:
-            for label, value in blob.labels.items():
+        for place, labels in metadata.blobs.labels.items():
+            namespace = metadata.blobs.namespace(place)
+            for label, value in labels.items():
                 match = _CHILD.match(label)
                 if match is not None:
                     what = "manifest" if match[1] == b"m" else f"layer {int(match[2]) + 1}" if match[1] else "config"
-                    self._roles.setdefault(Ref(Kind.BLOB, blob.namespace, value), what)
+                    self._roles.setdefault(Ref(Kind.BLOB, namespace, value), what)
         for image in metadata.images:
             what = "index" if b"index" in image.media_type or b"manifest.list" in image.media_type else "manifest"
             self._roles.setdefault(Ref(Kind.BLOB, image.namespace, image.target), what)

@@ -201,7 +201,9 @@ def _sums(place: PlaceUsage, scan: Scan) -> Counter[tuple[_Keeper, StoreMode]]:
     parts = _Keepers(scan)
     is_inside = _is_in(scan.verdict.store.root.path, place.path)
     of, classic, image_store = parts.of, dict.fromkeys(_Keeper, 0), dict.fromkeys(_Keeper, 0)
-    for found in scan.verdict.objects:
+    for start, size in scan.verdict.objects.usual() if is_inside else ():
+        image_store[parts.of_blob(start)] += size
+    for found in scan.verdict.objects.others():
         size = found.allocated
         if not size or isinstance(found, PluginObject):
             continue  # the bytes of plugins are in their own group
@@ -235,13 +237,20 @@ class _Keepers:
         for holder in found.held_by:
             if holder.kind is Kind.SNAPSHOT and isinstance(found, LayerObject):
                 return _Keeper.BUILD_CACHE
-            if holder.kind is Kind.LEASE:
-                part = _OF_LEASES.get(self._leases.get(holder, LeaseClass.UNKNOWN), _Keeper.OTHER)
-            else:
-                part = _OF_KINDS.get(holder.kind, _Keeper.OTHER)
+            part = self._part(holder)
             # A container also keeps the layers of its image.
             return _Keeper.IMAGES if part is _Keeper.CONTAINERS and not self.is_written(found) else part
         return _Keeper.OTHER
+
+    def of_blob(self, holder: Ref) -> _Keeper:
+        """What keeps a live blob that this holds."""
+        part = self._part(holder)
+        return _Keeper.IMAGES if part is _Keeper.CONTAINERS else part
+
+    def _part(self, holder: Ref) -> _Keeper:
+        if holder.kind is Kind.LEASE:
+            return _OF_LEASES.get(self._leases.get(holder, LeaseClass.UNKNOWN), _Keeper.OTHER)
+        return _OF_KINDS.get(holder.kind, _Keeper.OTHER)
 
     def is_written(self, found: StoreObject) -> bool:
         """Whether a container writes to an object."""
@@ -334,9 +343,9 @@ def _of_unused_images(place: PlaceUsage, scan: Scan, idle: frozenset[StoreMode])
         # Images of the classic store have no namespace.
         return not holder.namespace or (holder.namespace.startswith(b"moby") and holder.key not in names)
 
-    is_inside = _is_in(store.root.path, place.path)
-    size = 0
-    for found in scan.verdict.objects:
+    is_counted = _is_in(store.root.path, place.path) and StoreMode.IMAGE_STORE not in idle
+    size = sum(each for start, each in scan.verdict.objects.usual() if may_go(start)) if is_counted else 0
+    for found in scan.verdict.objects.others():
         if found.state is not State.LIVE or isinstance(found, PluginObject):
             continue
         if not found.held_by or not all(map(may_go, found.held_by)):
@@ -344,7 +353,7 @@ def _of_unused_images(place: PlaceUsage, scan: Scan, idle: frozenset[StoreMode])
         if isinstance(found, LayerObject):
             is_there = StoreMode.CLASSIC not in idle and _is_in(found.data_root, place.path)
             size += found.allocated if is_there and (found.data_root, found.id) not in layers else 0
-        elif is_inside and StoreMode.IMAGE_STORE not in idle:
+        elif is_counted:
             size += found.allocated
     return size
 
@@ -369,7 +378,8 @@ def _of_containers(place: PlaceUsage, scan: Scan, containers: Sequence[DockerCon
         if entry.category in (UsageCategory.LOGS, UsageCategory.CLASSIC_CONTAINERS) and entry.name in names
     )
     # dockerd calls the writable snapshot of a container by its id.
-    return size + sum(found.allocated for found in scan.verdict.objects if found.snapshotter and found.id in keys)
+    others = scan.verdict.objects.others()
+    return size + sum(found.allocated for found in others if found.snapshotter and found.id in keys)
 
 
 def _is_default_cache(entry: UsageEntry) -> bool:

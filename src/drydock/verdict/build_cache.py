@@ -256,7 +256,7 @@ def _read(store: Store, cache: BuildCache, gone: AbstractSet[Ref]) -> _Start | N
     wanted = {record.blob for record in cache.records.values() if record.blob_only and record.blob}
     blobs = frozenset(
         ref.key
-        for ref in (blob.ref for blob in store.metadata.blobs if wanted)
+        for ref in (store.metadata.blobs.refs() if wanted else ())
         if ref.key in wanted and ref.namespace in spaces
     )
 
@@ -264,7 +264,7 @@ def _read(store: Store, cache: BuildCache, gone: AbstractSet[Ref]) -> _Start | N
         yield from (
             Ref(Kind.SNAPSHOT, b"", each.ref.key) for each in store.metadata.snapshots if each.namespace in spaces
         )
-        yield from (Ref(Kind.BLOB, b"", each.ref.key) for each in store.metadata.blobs if each.namespace in spaces)
+        yield from (Ref(Kind.BLOB, b"", ref.key) for ref in store.metadata.blobs.refs() if ref.namespace in spaces)
 
     return _Start(cache.records, snapshots, blobs, cache.snapshotter, there)
 

@@ -21,7 +21,7 @@ from drydock.model.records import Container, Image, Ingest, Lease, Metadata, Sna
 from drydock.model.roots import Owners
 from drydock.model.store import Store
 from drydock.model.text import shown
-from drydock.verdict.graph import Graph, Node, visited
+from drydock.verdict.graph import Graph, visited
 from drydock.verdict.labels import back_references
 from drydock.verdict.leases import Judgement, build_record, builds_of
 from drydock.verdict.similar_names import find_near
@@ -39,15 +39,14 @@ class MarkedRecords(Protocol):
 
     graph: Graph
     classes: dict[Ref, Judgement]
-    live: dict[Node, Ref]
 
     def __contains__(self, ref: Ref) -> bool: ...
 
-    def starts(self, metadata: Metadata) -> list[Ref | None]:
-        """For each record of a blob its start in ``live``, None for none."""
+    def starts(self) -> list[Ref | None]:
+        """For each record of a blob the first start that reaches it, None for none."""
 
-    def refs(self) -> Iterator[Ref]:
-        """The reference of everything that is reached, recorded or not."""
+    def absent(self) -> set[Ref]:
+        """The references of what is reached and has no record."""
 
 
 @dataclass(slots=True)
@@ -67,7 +66,7 @@ def list_loose(marks: MarkedRecords, metadata: Metadata) -> list[Ref]:
     """The records that nothing reaches."""
     others: Iterator[Ingest | Snapshot | Image] = chain(metadata.ingests, metadata.snapshots, metadata.images)
     # Nearly all records are live.
-    blobs = [blob.ref for blob, start in zip(metadata.blobs, marks.starts(metadata), strict=True) if start is None]
+    blobs = [metadata.blobs.ref(place) for place, start in enumerate(marks.starts()) if start is None]
     refs = chain(blobs, (record.ref for record in others))
     return list(dict.fromkeys(ref for ref in refs if ref not in marks))
 
@@ -88,7 +87,7 @@ def find_dangling(marks: MarkedRecords, store: Store, loose: Sequence[Ref]) -> l
         return list(found.values())
     records, targets_of = marks.graph.records, marks.graph.targets
     near: dict[Ref, list[Ref]] = {}
-    for target, meant in find_near({ref for ref in marks.refs() if ref not in records}, loose):
+    for target, meant in find_near(marks.absent(), loose):
         near.setdefault(target, []).append(meant)
     for ref in [ref for ref in records if ref in marks] if near else ():
         for target in dict.fromkeys(map(visited, targets_of(ref))):

@@ -128,7 +128,7 @@ def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[byte
     for store in verdict.store.layer_stores:
         for image in store.images.values():
             yield LayerImage(store, image), {image.id, image.id.partition(b":")[2], *image.names}
-    for ref in reached.graph.records:
+    for ref in reached.graph.records.others():
         if ref.kind in _NAMED:
             names = {ref.key}
             if ref.kind is not Kind.IMAGE and ref.key in containers:

@@ -7,13 +7,15 @@ sandboxes outside ``v1`` count, and if one reference has two records, both count
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple, TypeAlias
 
+from drydock.model.label_names import CONTENT_LABEL
 from drydock.model.names import Digest, Kind, Ref, UnixNano, snapshot_ref
-from drydock.model.records import Blob, Container, Image, Ingest, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.records import Blob, Container, Image, Ingest, Labels, Lease, Metadata, Sandbox, Snapshot
 from drydock.model.text import shown
-from drydock.verdict.labels import FLAT, back_references, goes_with_others, is_root, references
+from drydock.verdict.labels import FLAT, back_references, goes_with_others, is_root, may_refer_back, references
 
 _EXPIRING = 4
 """From this schema version on, the GC drops expired images (containerd core/metadata/migrations.go, v2.0)."""
@@ -31,15 +33,13 @@ Node = Ref | Flat
 """A record as the GC visits it: with all its references, written as its ``Ref``, or flat."""
 
 
+Key: TypeAlias = "int | Node"
+"""A node in the marks of :mod:`drydock.verdict.reach`: the place of a blob's record, or the node itself."""
+
+
 def visited(node: Node) -> Ref:
     """The reference of a node's record."""
     return node.ref if isinstance(node, Flat) else node
-
-
-class Ends(tuple[Node, ...]):
-    """The targets of a node none of which refers to anything."""
-
-    __slots__ = ()
 
 
 class Edge(NamedTuple):
@@ -56,52 +56,113 @@ class Edge(NamedTuple):
         return f"{self.words} {shown(self.label)}" if self.label else self.words
 
 
+class Records(Mapping[Ref, Record]):
+    """The records of one meta.db by reference, of two with one reference the first: blobs by their places among all."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.blobs = metadata.blobs
+        # Further records of the same reference: a sandbox in v1 and outside, an ingest of schema 1 and a later one.
+        self.again: dict[Ref, list[Record]] = {}
+        self.places: dict[bytes, dict[bytes, int]] = {}
+        """The place of each blob by namespace and digest."""
+        self._before: dict[Ref, Record] = {}
+        self._after: dict[Ref, Record] = {}
+        self._add(self._before, metadata.images, metadata.containers)
+        self._add(self._after, metadata.ingests, metadata.snapshots, metadata.sandboxes, metadata.leases)
+        for namespace, row in self.blobs.rows():
+            digests = self.blobs.digests[row.start : row.stop]
+            known = self.places.setdefault(namespace, {})
+            if not known:
+                known.update(zip(digests, row, strict=True))
+                if len(known) == len(row):  # no digest comes twice, unless the database is damaged
+                    continue
+                known.clear()
+            for place, digest in zip(row, digests, strict=True):
+                if known.setdefault(digest, place) != place:
+                    self.again.setdefault(self.blobs.ref(place), []).append(self.blobs[place])
+
+    def _add(self, records: dict[Ref, Record], *kinds: Iterable[Record]) -> None:
+        for record in chain.from_iterable(kinds):
+            if records.setdefault(record.ref, record) is not record:
+                self.again.setdefault(record.ref, []).append(record)
+
+    def place(self, ref: Ref) -> int | None:
+        """The place of a blob's record; None without one, and for other references."""
+        known = self.places.get(ref.namespace) if ref.kind is Kind.BLOB else None
+        return None if known is None else known.get(ref.key)
+
+    def __getitem__(self, ref: Ref) -> Record:
+        if ref.kind is Kind.BLOB:
+            place = self.place(ref)
+            if place is None:
+                raise KeyError(ref)
+            return self.blobs[place]
+        found = self._before.get(ref)
+        return self._after[ref] if found is None else found
+
+    def __contains__(self, ref: object) -> bool:
+        if not isinstance(ref, Ref):
+            return False
+        return self.place(ref) is not None if ref.kind is Kind.BLOB else ref in self._before or ref in self._after
+
+    def __iter__(self) -> Iterator[Ref]:
+        yield from self._before
+        for namespace, known in self.places.items():
+            for digest in known:
+                yield Ref(Kind.BLOB, namespace, digest)
+        yield from self._after
+
+    def __len__(self) -> int:
+        return len(self._before) + sum(map(len, self.places.values())) + len(self._after)
+
+    def others(self) -> Iterator[Ref]:
+        """All but blobs."""
+        return chain(self._before, self._after)
+
+    def may_be_roots(self) -> Iterator[tuple[Ref, Record]]:
+        """All but most blobs, which are no roots, and nearly all records."""
+        yield from self._before.items()
+        for place in self.blobs.labels if is_root(self.blobs.label_names()) else ():
+            ref = self.blobs.ref(place)
+            if self.place(ref) == place:
+                yield ref, self.blobs[place]
+        yield from self._after.items()
+
+
 class Graph:
     """The records of one meta.db by reference. Every edge stays within a namespace."""
 
     def __init__(self, metadata: Metadata) -> None:
-        self.records: dict[Ref, Record] = {}
+        self.records = Records(metadata)
+        self._blobs = metadata.blobs
         # Before containerd 2.0, which introduced this schema version, no image expires, whatever its labels are.
         self._images_expire = metadata.schema_version >= _EXPIRING
-        # Further records of the same reference: a sandbox in v1 and outside, an ingest of schema 1 and a later one.
-        self._again: dict[Ref, list[Record]] = {}
         self._back: dict[Ref, list[tuple[Ref, bytes]]] = {}
         self._targets: dict[Node, tuple[Node, ...]] = {}
-        for records in (
-            metadata.images,
-            metadata.containers,
-            metadata.blobs,
-            metadata.ingests,
-            metadata.snapshots,
-            metadata.sandboxes,
-            metadata.leases,
-        ):
-            for record in records:
-                if self.records.setdefault(record.ref, record) is not record:
-                    self._again.setdefault(record.ref, []).append(record)
-        carriers: tuple[list[Image] | list[Container] | list[Blob] | list[Snapshot], ...] = (
-            metadata.images,
-            metadata.containers,
-            metadata.blobs,
-            metadata.snapshots,
+        labelled = self._blobs.labels if may_refer_back(self._blobs.label_names()) else ()
+        carriers: Iterator[Image | Container | Blob | Snapshot] = chain(
+            metadata.images, metadata.containers, map(self._blobs.__getitem__, labelled), metadata.snapshots
         )
-        for carrier in carriers:
-            for record in carrier:
-                if not record.labels:
-                    continue
-                for source, label in back_references(record.namespace, record.labels):
-                    self._back.setdefault(source, []).append((record.ref, label))
+        for record in carriers:
+            if not record.labels:
+                continue
+            for source, label in back_references(record.namespace, record.labels):
+                self._back.setdefault(source, []).append((record.ref, label))
+        # What more than the labels of its record leads on from, and the blobs that lead on at all.
+        self._unusual = frozenset(map(self.key, chain(self._back, self.records.again)))
+        self.leading = bytearray(len(self._blobs))
+        """For each place of a blob's record, whether it may refer to something."""
+        for key in chain(self._unusual, self._blobs.labels):
+            if isinstance(key, int):
+                self.leading[key] = True
 
     def roots(self, now: UnixNano) -> Iterator[tuple[Ref, str]]:
         """The records that the GC starts from, without leases, with the reason."""
-        for ref, record in self.records.items():
-            # This is the case for nearly all records.
-            if type(record) is Blob and not record.labels:
-                continue
+        for ref, record in self.records.may_be_roots():
             reason = self._root_reason(record, now)
             if reason is not None:
                 yield ref, reason
-        for ref, others in self._again.items():
+        for ref, others in self.records.again.items():
             for record in others:
                 reason = self._root_reason(record, now)
                 if reason is not None:
@@ -112,47 +173,43 @@ class Graph:
             return None
         return _root_reason(record, now)
 
+    def key(self, node: Node) -> Key:
+        """The place of a blob's record that is visited with all its references; any other node itself."""
+        place = None if isinstance(node, Flat) else self.records.place(node)
+        return node if place is None else place
+
+    def node(self, key: Key) -> Node:
+        """The node of a key."""
+        return self._blobs.ref(key) if isinstance(key, int) else key
+
+    def followed(self, key: Key) -> Iterable[Key]:
+        """As :meth:`targets`, by keys."""
+        if not isinstance(key, int) or key in self._unusual:
+            return [self.key(edge.target) for edge in self.edges(self.node(key))]
+        labels = self._blobs.labels.get(key)
+        return self._named_by(self._blobs.namespace(key), labels) if labels else ()
+
+    def _named_by(self, namespace: bytes, labels: Labels) -> list[Key]:
+        # The hot path: once for each manifest, and nearly all of its labels name its layers.
+        known, found = self.records.places[namespace], list[Key]()
+        for label, value in labels.items():
+            if label.startswith(CONTENT_LABEL) and (place := known.get(value)) is not None:
+                found.append(place)
+            else:
+                found += [self.key(ref) for ref, _ in references(namespace, {label: value})]
+        return found
+
     def targets(self, node: Node) -> tuple[Node, ...]:
         """What a node refers to, without the roles; computed once for a node that may have many targets."""
-        record = self.records.get(node)  # type: ignore[arg-type] # what is flat is in it as little as any other
-        if type(record) is Blob and not (self._back and node in self._back):
-            # This is the case for nearly all nodes, and each of them is needed once or twice.
-            return self._named_by(record) if record.labels else ()
         known = self._targets.get(node)
         if known is None:
-            known = tuple(self._known(edge.target) for edge in self.edges(node))
+            key = self.key(node)
+            if isinstance(key, int) and not self.leading[key]:
+                return ()
+            known = tuple([edge.target for edge in self.edges(node)])
             if known and visited(node).kind is not Kind.IMAGE:
                 self._targets[node] = known
         return known
-
-    def _named_by(self, blob: Blob) -> tuple[Node, ...]:
-        """What the labels of a blob refer to; blobs by the ``Ref`` objects of their records, which saves memory.
-
-        The targets of most manifests are layers, which refer to nothing: then they are :class:`Ends`.
-        """
-        known = self._targets.get(blob.ref)
-        if known is None:
-            find, back = self.records.get, self._back
-            named: list[Node] = []
-            lead_on = False
-            for ref, _ in references(blob.ref.namespace, blob.labels):
-                found = find(ref)
-                if type(found) is Blob:
-                    named.append(found.ref)
-                    lead_on = lead_on or bool(found.labels)
-                else:
-                    named.append(ref)
-                    lead_on = lead_on or found is not None
-                lead_on = lead_on or ref in back
-            known = self._targets[blob.ref] = tuple(named) if lead_on else Ends(named)
-        return known
-
-    def _known(self, node: Node) -> Node:
-        """The same node; a blob by the ``Ref`` object of its record, which saves memory, because there are many."""
-        record = self.records.get(visited(node))
-        if not isinstance(record, Blob):
-            return node
-        return Flat(record.ref) if isinstance(node, Flat) else record.ref
 
     def edges(self, node: Node) -> Iterator[Edge]:
         """What a node refers to."""
@@ -161,7 +218,7 @@ class Graph:
         edges = _flat_edges if isinstance(node, Flat) else _edges
         if record is not None:
             yield from edges(record)
-            for other in self._again.get(ref, ()):
+            for other in self.records.again.get(ref, ()):
                 yield from edges(other)
         if not isinstance(node, Flat):
             # Also without a record: a pull names what it did not fetch yet (gc.go references, first lines).

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain
 
 from drydock.model import messages
 from drydock.model.data import LayoutKind, RowKind
 from drydock.model.findings import Finding, Place, Severity
 from drydock.model.leases import Holding
-from drydock.model.names import RawPath, Ref, UnixNano, is_container_id, split_row_name
-from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, Verdict
+from drydock.model.names import Kind, RawPath, Ref, UnixNano, is_container_id, split_row_name
+from drydock.model.objects import DAMAGED, ObjectKind, State, StoreObject, StoreObjects, Verdict
 from drydock.model.records import Lease, Metadata
 from drydock.model.store import Store
 from drydock.verdict.blind_spots import is_kept_blindly
@@ -35,7 +36,7 @@ from drydock.verdict.leases import (
     withdraw_ownerless,
 )
 from drydock.verdict.plugins import judge_plugins
-from drydock.verdict.reach import mark, path_to, sole_holders, trace
+from drydock.verdict.reach import Marks, mark, path_to, sole_holders, trace
 from drydock.verdict.recorded_sizes import find_far_sizes
 from drydock.verdict.states import judge_blobs, judge_ingests, judge_snapshots
 from drydock.verdict.store_choice import hidden_volumes, idle_stores
@@ -59,11 +60,10 @@ class Reach:
     """The class of each lease."""
     owned: tuple[Ref, ...]
     """The leases that have an owner."""
-    live: dict[Node, Ref]
+    live: Marks
     """Each node that a root or an owned lease reaches, with the first such root or lease."""
     leased: dict[Ref, tuple[Ref, ...]]
     """Each record that only other leases reach, with these leases."""
-    _starts: list[Ref | None] | None = None
     _ways: dict[Node, Node | None] | None = None
     _loose: list[Ref] | None = None
     _dangling: list[Dangling] | None = None
@@ -88,11 +88,14 @@ class Reach:
         yield from map(visited, self.live)
         yield from self.leased
 
-    def starts(self, metadata: Metadata) -> list[Ref | None]:
-        """For each record of a blob its start in :attr:`live`, None for none; computed lazily, for all at once."""
-        if self._starts is None:
-            self._starts = list(map(self.live.get, [blob.ref for blob in metadata.blobs]))
-        return self._starts
+    def absent(self) -> set[Ref]:
+        """The references of what is reached and has no record."""
+        refs = chain(map(visited, self.live.without_places()), self.leased)
+        return {ref for ref in refs if ref not in self.graph.records}
+
+    def starts(self) -> list[Ref | None]:
+        """For each record of a blob its start in :attr:`live`, None for none."""
+        return self.live.starts()
 
     def loose(self, metadata: Metadata) -> list[Ref]:
         """The records that nothing reaches; computed lazily."""
@@ -174,12 +177,10 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         The verdict, and what was marked for it.
     """
     reached = reach(store, now)
-    objects = [
-        *judge_blobs(store, reached.holders, reached.starts(store.metadata)),
-        *judge_ingests(store, reached.holders),
-        *judge_snapshots(store, reached.holders),
-    ]
-    damaged = [found for found in objects if found.state in DAMAGED]
+    objects = judge_blobs(store, reached.holders, reached.starts())
+    objects.extend(judge_ingests(store, reached.holders))
+    objects.extend(judge_snapshots(store, reached.holders))
+    damaged = [found for found in objects.others() if found.state in DAMAGED]
     findings = [
         *store.all_findings(),
         *_emptied(store),
@@ -193,16 +194,16 @@ def judge(store: Store, now: UnixNano) -> tuple[Verdict, Reach]:
         *_blocking(store),
         *dangling_findings(reached.dangling(store), store.metadata.path),
         *(damage_finding(store, found) for found in damaged),
-        *find_far_sizes(store, objects),
+        *find_far_sizes(store, objects.others()),
         *find_records_without_snapshot(store),
         *find_misnamed(store),
     ]
     verdict = Verdict(store, now, objects, _holdings(store, reached, objects), findings)
     for plugins in store.plugin_stores:
-        verdict.objects += judge_plugins(plugins)
+        verdict.objects.extend(judge_plugins(plugins))
     for layers in store.layer_stores:
         judged = judge_layer_store(layers, now)
-        verdict.objects += judged.objects
+        verdict.objects.extend(judged.objects)
         verdict.leases += judged.leases
         verdict.findings += (*judged.findings, *find_build_damage(layers))
         verdict.kept[layers.data] = judged.kept
@@ -229,7 +230,7 @@ def _blocking(store: Store) -> Iterator[Finding]:
                 )
 
 
-def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[Holding]:
+def _holdings(store: Store, reached: Reach, objects: StoreObjects) -> list[Holding]:
     holding = [lease for lease in store.metadata.leases if not reached.classes[lease.ref].kind.holds_nothing]
     if not holding:
         return [_holding(lease, reached.classes[lease.ref], 0) for lease in store.metadata.leases]
@@ -237,7 +238,8 @@ def _holdings(store: Store, reached: Reach, objects: list[StoreObject]) -> list[
     rooted = mark(reached.graph, reached.why) if owned else reached.live
     sole = sole_holders(reached.graph, rooted, (lease.ref for lease in holding))
     only: dict[Ref, int] = {}
-    for found in objects:
+    has_blobs = any(ref.kind is Kind.BLOB for ref in sole)
+    for found in objects if has_blobs else objects.others():
         refs = found.refs
         if is_kept_blindly(store, found):
             continue

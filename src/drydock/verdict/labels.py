@@ -5,7 +5,7 @@ Source: containerd core/metadata/gc.go (v2.1 to v2.3). If versions differ, drydo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from drydock.model.label_names import CONTENT_LABEL
 from drydock.model.names import Kind, Ref, UnixNano, snapshot_ref
@@ -50,12 +50,14 @@ def goes_with_others(labels: Labels, now: UnixNano) -> bool:
     return has_expired(labels, now) and any(key.startswith(_BACK) for key in labels)
 
 
-def is_root(labels: Labels) -> bool:
+def is_root(labels: Iterable[bytes]) -> bool:
     """Whether a ``gc.root`` label makes the record a root: any key with that prefix since 2.2, the exact key before."""
-    for key in labels:  # noqa: SIM110 - a generator for each of very many
-        if key.startswith(_ROOT):
-            return True
-    return False
+    return any(key.startswith(_ROOT) for key in labels)
+
+
+def may_refer_back(names: Iterable[bytes]) -> bool:
+    """Whether labels of these names may be back references (:func:`back_references`)."""
+    return any(name.startswith(_BACK) for name in names)
 
 
 def references(namespace: bytes, labels: Labels) -> Iterator[tuple[Ref, bytes]]:

@@ -187,7 +187,7 @@ def _owned_names(namespace: bytes, graph: Graph, owners: Owners) -> Iterator[byt
         yield from (IMAGE_LEASE + each for each in owners.images)
     else:
         kinds = (Kind.CONTAINER, Kind.SANDBOX)
-        yield from (ref.key for ref in graph.records if ref.kind in kinds and ref.namespace == namespace)
+        yield from (ref.key for ref in graph.records.others() if ref.kind in kinds and ref.namespace == namespace)
 
 
 def builds_of(lease: Lease, owners: Owners) -> BuildOwners:

@@ -181,7 +181,8 @@ def _amounts(evidence: PullEvidence, leases: list[Lease]) -> tuple[int, int]:
     group = {lease.ref for lease in leases}
     found: dict[int, StoreObject] = {}
     for node in mark(evidence.reached.graph, group):
-        found.update((id(each), each) for each in evidence.objects_of(visited(node)))
+        for place in evidence.places_of(visited(node)):
+            found[place] = evidence.objects[place]
     only = sum(each.allocated for each in found.values() if _goes(evidence, each, group))
     return only, sum(each.allocated for each in found.values())
 
@@ -190,7 +191,7 @@ def _goes(evidence: PullEvidence, found: StoreObject, group: set[Ref]) -> bool:
     if is_kept_blindly(evidence.store, found):
         return False
     leased = evidence.reached.leased
-    return all(ref not in evidence.live and group.issuperset(leased.get(ref, ())) for ref in found.refs)
+    return all(not evidence.is_live(ref) and group.issuperset(leased.get(ref, ())) for ref in found.refs)
 
 
 def split_download(name: bytes) -> tuple[bytes, bytes, Digest] | None:
@@ -208,14 +209,14 @@ class PullEvidence:
         self.store = verdict.store
         self.reached = reached
         self.documents = documents
-        self.live = frozenset(map(visited, reached.live))
+        self.objects = verdict.objects
         # Nearly all records have one object.
-        self._objects: dict[Ref, StoreObject] = {}
-        self._others: dict[Ref, list[StoreObject]] = {}
-        for found in verdict.objects:
+        self._places: dict[Ref, int] = {}
+        self._others: dict[Ref, list[int]] = {}
+        for place, found in enumerate(verdict.objects):
             for ref in found.refs:
-                if self._objects.setdefault(ref, found) is not found:
-                    self._others.setdefault(ref, []).append(found)
+                if self._places.setdefault(ref, place) != place:
+                    self._others.setdefault(ref, []).append(place)
         self.directories: Mapping[bytes, IngestDirectory] = {
             directory.name: directory for directory in verdict.store.content.ingests
         }
@@ -233,10 +234,18 @@ class PullEvidence:
         """Whether a committed snapshot without damage has this chain id."""
         return (namespace, chain) in self._unpacked
 
-    def objects_of(self, ref: Ref) -> list[StoreObject]:
-        """The objects of a record: one, or two if an ingest waits for a blob."""
-        first = self._objects.get(ref)
+    def is_live(self, ref: Ref) -> bool:
+        """Whether a root reaches a record."""
+        return ref in self.reached.live or Flat(ref) in self.reached.live
+
+    def places_of(self, ref: Ref) -> list[int]:
+        """Where in :attr:`objects` those of a record are: one, or two if an ingest waits for a blob."""
+        first = self._places.get(ref)
         return [] if first is None else [first, *self._others.get(ref, ())]
+
+    def objects_of(self, ref: Ref) -> list[StoreObject]:
+        """The objects of a record."""
+        return [self.objects[place] for place in self.places_of(ref)]
 
 
 class PullParts:
@@ -391,7 +400,7 @@ class PullParts:
             size = blob.size if size is None else size
             if self._is_damaged(blob):
                 return PulledLayer(digest, size, there, LayerState.DAMAGED, unpacked)
-            alone = digest in self.blobs and blob.ref not in self._evidence.live
+            alone = digest in self.blobs and not self._evidence.is_live(blob.ref)
             return PulledLayer(digest, size, there, LayerState.WHOLE if alone else LayerState.EXISTING, unpacked)
         _, ingest = self.ingests.get(digest, (b"", None))
         if ingest is None:

@@ -2,13 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from drydock.model.names import Ref
-from drydock.verdict.graph import Ends, Flat, Graph, Node, visited
+from drydock.verdict.graph import Flat, Graph, Key, Node, visited
 
 
-def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Ref]:
+class Marks(Mapping[Node, Ref]):
+    """Everything that was reached, in that order, each with the start that reached it first.
+
+    Nearly all of it is blobs: these are kept by their places, and their references are made when they are asked for.
+    """
+
+    __slots__ = ("_by_place", "_graph", "_keys", "_others", "_starts", "seen")
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._keys: list[Key] = []
+        self._starts: list[Ref] = []
+        self._by_place: list[Ref | None] | None = None
+        self._others: dict[Node, Ref] = {}
+        self.seen = bytearray(len(graph.records.blobs))
+        """For each place of a blob's record, whether that was reached."""
+
+    def spread(self, starts: Iterable[Ref], within: Marks | None = None) -> None:
+        """Add everything that is reached from ``starts``, but not what is in ``within``."""
+        # The hot path: one turn for each record and each reference.
+        graph, seen, others, keys, by = self._graph, self.seen, self._others, self._keys, self._starts
+        seen_before = bytes(len(seen)) if within is None else within.seen
+        others_before: Mapping[Node, Ref] = {} if within is None else within._others
+        leading, followed = graph.leading, graph.followed
+        queue: list[tuple[Key, Ref]] = []
+        for start in starts:
+            if start in self or (within is not None and start in within):
+                continue
+            queue.append((graph.key(start), start))
+            self._add(*queue[-1])
+        while queue:
+            key, start = queue.pop()
+            for target in followed(key):
+                if not isinstance(target, int):
+                    if target in others or target in others_before:
+                        continue
+                    others[target] = start
+                    queue.append((target, start))
+                elif seen[target] or seen_before[target]:
+                    continue
+                else:
+                    seen[target] = True
+                    if leading[target]:
+                        queue.append((target, start))
+                keys.append(target)
+                by.append(start)
+
+    def _add(self, key: Key, start: Ref) -> None:
+        if isinstance(key, int):
+            self.seen[key] = True
+        else:
+            self._others[key] = start
+        self._keys.append(key)
+        self._starts.append(start)
+
+    def __getitem__(self, node: Node) -> Ref:
+        start = self.get(node)
+        if start is None:
+            raise KeyError(node)
+        return start
+
+    def get(self, node: Node, default: Ref | None = None) -> Ref | None:  # type: ignore[override] # no other default
+        """The start that reached a node; ``default`` if none did."""
+        if node not in self:
+            return default
+        key = self._graph.key(node)
+        return self.starts()[key] if isinstance(key, int) else self._others[key]
+
+    def __contains__(self, node: object) -> bool:
+        if not isinstance(node, Ref | Flat):
+            return False
+        key = self._graph.key(node)
+        return bool(self.seen[key]) if isinstance(key, int) else key in self._others
+
+    def __iter__(self) -> Iterator[Node]:
+        return map(self._graph.node, self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def starts(self) -> list[Ref | None]:
+        """For each place of a blob's record the start that reached it, None for none; computed lazily.
+
+        A second record of one reference, which only a damaged database has, has None.
+        """
+        if self._by_place is None:
+            self._by_place = [None] * len(self.seen)
+            for key, start in zip(self._keys, self._starts, strict=True):
+                if isinstance(key, int):
+                    self._by_place[key] = start
+        return self._by_place
+
+    def without_places(self) -> Iterator[Node]:
+        """All that is no blob with a record, visited with all its references."""
+        return iter(self._others)
+
+
+def mark(graph: Graph, starts: Iterable[Ref], within: Marks | None = None) -> Marks:
     """Everything that is reached from ``starts``, each with the start that reached it first.
 
     Args:
@@ -16,24 +113,9 @@ def mark(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = N
         starts: where to begin.
         within: nodes that are marked already, and are not entered again.
     """
-    # The hot path: one turn for each record and each reference.
-    reached: dict[Node, Ref] = {}
-    targets_of = graph.targets
-    queue: list[Node] = []
-    for start in starts:
-        if start not in reached and (within is None or start not in within):
-            reached[start] = start
-            queue.append(start)
-    while queue:
-        node = queue.pop()
-        start, targets = reached[node], targets_of(node)
-        lead_on = type(targets) is not Ends
-        for target in targets:
-            if target not in reached and (within is None or target not in within):
-                reached[target] = start
-                if lead_on:
-                    queue.append(target)
-    return reached
+    marks = Marks(graph)
+    marks.spread(starts, within)
+    return marks
 
 
 def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = None) -> dict[Node, Node | None]:

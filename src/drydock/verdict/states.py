@@ -8,9 +8,9 @@ from operator import lt
 
 from drydock.model.data import Backend, BlobFiles, IngestDirectory, LayoutKind, Row, RowKind, SnapshotEntry
 from drydock.model.names import Digest, Ref, ingest_name
-from drydock.model.objects import ObjectKind, State, StoreObject
+from drydock.model.objects import ObjectKind, State, StoreObject, StoreObjects
 from drydock.model.policies import BlobCheck
-from drydock.model.records import Blob, Ingest, Snapshot
+from drydock.model.records import Ingest, Snapshot
 from drydock.model.store import Store
 
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
@@ -19,7 +19,7 @@ Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
 """Maps a record to LIVE, LEASED or UNREACHABLE, and to what keeps it (``Reach.holders``)."""
 
 
-def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) -> Iterator[StoreObject]:
+def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) -> StoreObjects:
     """Compare the blob records of all namespaces with the files below ``blobs/``.
 
     Args:
@@ -27,77 +27,96 @@ def judge_blobs(store: Store, holders: Holders, starts: Sequence[Ref | None]) ->
         holders: what keeps a record.
         starts: for each record of a blob the first that ``holders`` gives, if it is LIVE and known already.
     """
-    blobs, files = store.metadata.blobs, BlobFiles.of(store.content.blobs)
-    named = [Digest(blob.ref.key) for blob in blobs]
-    again = _recorded_again(blobs, named)
-    same: dict[int, int] = {}  # most blobs are small: equal sizes share one int object
-    alone: dict[int, tuple[Ref, ...]] = {}  # and those with one start share one tuple
-    adopting: dict[Digest, list[Ingest]] = {}
-    for ingest in store.metadata.ingests:
-        if ingest.expected is not None:
-            adopting.setdefault(ingest.expected, []).append(ingest)
-    digests, wrong, kind, live = files.digests, store.wrong, ObjectKind.BLOB, State.LIVE
-    compared = store.verified is not BlobCheck.NONE
-    count, after = len(digests), 0  # records are in the order of the files, but for those of a second namespace
-    met = 0
-    for blob, digest, start in zip(blobs, named, starts, strict=True):
-        refs: Ref | tuple[Ref, ...] = blob.ref
-        records = again.get(digest) if again else None
-        if records is not None:
-            if records[0] is not blob:
-                continue
-            refs = tuple([record.ref for record in records])
-            state, held_by = _merge(refs, holders)
-        elif start is None:
-            state, held_by = holders(blob.ref)
-        else:
-            state, held_by = live, alone.get(id(start)) or alone.setdefault(id(start), (start,))
-        place = after if after < count and digests[after] == digest else files.place(digest)
+    return _BlobJudge(store, holders).judge(starts)
+
+
+class _BlobJudge:
+    """Compares blob records with files."""
+
+    def __init__(self, store: Store, holders: Holders) -> None:
+        self._store = store
+        self._holders = holders
+        self._blobs = store.metadata.blobs
+        self._files = BlobFiles.of(store.content.blobs)
+        self._compared = store.verified is not BlobCheck.NONE
+
+    def judge(self, starts: Sequence[Ref | None]) -> StoreObjects:
+        blobs, files, compared, wrong = self._blobs, self._files, self._compared, self._store.wrong
+        objects = StoreObjects((), files)
+        again = _recorded_again(blobs.digests)
+        digests, (in_files, allocated) = files.digests, files.amounts()
+        count, after = len(digests), 0  # records are in the order of the files, but for those of a second namespace
+        met = 0
+        for number, (digest, start, recorded) in enumerate(zip(blobs.digests, starts, blobs.sizes(), strict=True)):
+            # The hot path: nearly all blobs are usual.
+            place = after if after < count and digests[after] == digest else files.place(digest)
+            if place is not None:
+                after = place + 1
+                is_same = not compared or recorded == in_files[place] or recorded is None
+                if start is not None and is_same and not (again and digest in again) and digest not in wrong:
+                    objects.add_usual(digest, start, allocated[place])
+                    met += 1
+                    continue
+            records = again.get(digest, [number])
+            if records[0] == number:
+                met += place is not None
+                objects.append(self._unusual(records, place))
+        objects.extend(self._unrecorded() if met < count else ())
+        for junk in self._store.content.junk:
+            name, note = junk.path.rpartition(b"/")[2], "its name is not a digest"
+            objects.append(StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note=note))
+        return objects
+
+    def _unusual(self, places: Sequence[int], place: int | None) -> StoreObject:
+        """A blob by the places of all its records, and that of its file."""
+        refs = tuple(self._blobs.ref(each) for each in places)
+        state, held_by = self._holders(refs[0]) if len(refs) == 1 else _merge(refs, self._holders)
+        digest, records = Digest(refs[0].key), refs[0] if len(refs) == 1 else refs
         if place is None:
-            found = StoreObject(kind, digest, state, 0, None, refs, state, held_by=held_by)
-            if store.content.complete:
+            found = StoreObject(ObjectKind.BLOB, digest, state, 0, None, records, state, held_by=held_by)
+            if self._store.content.complete:
                 found.state, found.note = State.MISSING, "it is recorded, but its file is missing"
             else:
                 found.note = "it is recorded; whether its file exists could not be read"
-            yield found
-            continue
-        after = place + 1
-        met += 1
-        size, allocated = files.amounts(place)
-        allocated = same.setdefault(allocated, allocated)
-        found = StoreObject(kind, digest, state, allocated, files, refs, state, b"", None, held_by)
-        if digest in wrong:
+            return found
+        size, allocated = self._files.amount(place)
+        found = StoreObject(ObjectKind.BLOB, digest, state, allocated, self._files, records, state, held_by=held_by)
+        if digest in self._store.wrong:
             found.state, found.note = State.CORRUPT, "its bytes do not match its digest"
-        if compared and (records is not None or (blob.size != size and blob.size is not None)):
-            sizes = {record.size for record in records or (blob,) if record.size is not None}
+        if self._compared:
+            sizes = {each for each in map(self._blobs.size, places) if each is not None}
             if not sizes <= {size}:
                 recorded = ", ".join(str(each) for each in sorted(sizes))
                 found.state, found.note = State.CORRUPT, f"its record says {recorded} bytes, but its file has {size}"
-        yield found
-    unmet = set(digests).difference(named) if met < count else ()
-    for place, digest in enumerate(digests if unmet else ()):
-        if digest not in unmet:
-            continue
-        found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, files.amounts(place)[1], files)
-        if digest in adopting:
-            found.records = tuple(ingest.ref for ingest in adopting[digest])
-            found.state, found.held_by = _merge(found.records, holders)
-            found.reach = found.state
-            found.note = "a write in progress will adopt it"
-        yield found
-    for junk in store.content.junk:
-        name = junk.path.rpartition(b"/")[2]
-        yield StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note="its name is not a digest")
+        return found
+
+    def _unrecorded(self) -> Iterator[StoreObject]:
+        """The files that no record names."""
+        adopting: dict[Digest, list[Ingest]] = {}
+        for ingest in self._store.metadata.ingests:
+            if ingest.expected is not None:
+                adopting.setdefault(ingest.expected, []).append(ingest)
+        named = set(self._blobs.digests)
+        for place, digest in enumerate(self._files.digests):
+            if digest in named:
+                continue
+            found = StoreObject(ObjectKind.BLOB, digest, State.ORPHANED, self._files.amount(place)[1], self._files)
+            if digest in adopting:
+                found.records = tuple(ingest.ref for ingest in adopting[digest])
+                found.state, found.held_by = _merge(found.records, self._holders)
+                found.reach = found.state
+                found.note = "a write in progress will adopt it"
+            yield found
 
 
-def _recorded_again(blobs: Sequence[Blob], digests: Sequence[Digest]) -> dict[Digest, list[Blob]]:
-    """The records of each blob that several namespaces record."""
+def _recorded_again(digests: Sequence[Digest]) -> dict[Digest, list[int]]:
+    """The places of the records of each blob that several namespaces record."""
     if all(map(lt, digests, islice(digests, 1, None))):  # one namespace has them all
         return {}
-    again: dict[Digest, list[Blob]] = {}
-    for digest, blob in zip(digests, blobs, strict=True):
-        again.setdefault(digest, []).append(blob)
-    return {digest: records for digest, records in again.items() if len(records) > 1}
+    again: dict[Digest, list[int]] = {}
+    for place, digest in enumerate(digests):
+        again.setdefault(digest, []).append(place)
+    return {digest: places for digest, places in again.items() if len(places) > 1}
 
 
 def judge_ingests(store: Store, holders: Holders) -> Iterator[StoreObject]:

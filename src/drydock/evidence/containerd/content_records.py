@@ -5,24 +5,34 @@ Sources: containerd core/metadata/content.go, migrations.go migrateIngests (v2.1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
-from bbolt_reader import BoltError, Bucket
-from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
-from drydock.evidence.containerd.record import CONTENT_LABEL, NO_LABELS, Ledger, bucket_name
+from bbolt_reader import BoltError, Bucket, Form, Leaf
+from drydock.evidence.containerd.encoding import (
+    MAX_VARINT,
+    TIME_BYTES,
+    Undecodable,
+    binary_time,
+    binary_times,
+    varint,
+)
+from drydock.evidence.containerd.record import CONTENT_LABEL, Ledger, bucket_name
 from drydock.model import messages
 from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
 from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano
-from drydock.model.records import Blob, Ingest, Labels, Metadata
+from drydock.model.records import Blob, BlobRecords, Ingest, Labels, Metadata
 
 _KEPT = 1024
-_BLOB = Kind.BLOB
 _is_digest = DIGEST.match
 _FIELDS = (b"createdat", b"size", b"updatedat")
 _LABELLED = (b"createdat", b"labels", b"size", b"updatedat")
 """The fields of a usual record, in the order of the file."""
-_NEW = tuple.__new__
-"""Makes a named tuple without calling the ``__new__`` of its class, which is Python code."""
+_FORMS = {
+    form.size: form for form in (Form.of(_FIELDS, (TIME_BYTES, size, TIME_BYTES)) for size in range(1, MAX_VARINT + 1))
+}
+"""How a usual record without labels lies in the file, by its bytes, which differ with the size."""
 
 
 class UsualBlobs:
@@ -34,11 +44,13 @@ class UsualBlobs:
         newest: the latest time of any record.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, found: BlobRecords) -> None:
         self.digests: dict[bytes, Digest] = {}
         self.newest: UnixNano | None = None
-        # Names of labels are few, and thousands of records have each.
-        self._names: dict[bytes, bytes] = {}
+        self._found = found
+        # Names of labels are few, and thousands of records have each; the names of a record by how many they are.
+        self._words: dict[bytes, bytes] = {}
+        self._names: dict[int, tuple[bytes, ...]] = {}
 
     def digest(self, raw: bytes) -> Digest | None:
         """``raw`` as a digest; None if it is not valid. Each digest is checked once."""
@@ -47,73 +59,115 @@ class UsualBlobs:
             known = self.digests[raw] = Digest(raw)
         return known
 
-    def read(
-        self, namespace: bytes, key: bytes, names: Sequence[bytes], fields: Sequence[bytes | Bucket]
-    ) -> Blob | None:
-        """A record with nothing to report; None if there may be something to report.
+    def read(self, namespace: bytes, leaf: Leaf) -> bool:
+        """Add the records of a page, if all of them have nothing to report; else none of them.
 
         Args:
-            namespace: of the record.
-            key: of the record.
-            names: the keys in the record's bucket.
-            fields: their values.
+            namespace: of the records.
+            leaf: the page.
+
+        Returns:
+            Whether they were added.
         """
-        labels: Labels | None = NO_LABELS
+        values: list[Sequence[bytes]] = []
+        labels: dict[int, Labels] = {}
         try:
-            if names == _FIELDS:
-                raw_created, raw_size, raw_updated = fields
-            elif names == _LABELLED:
-                raw_created, in_labels, raw_size, raw_updated = fields
-                labels = self._labels(in_labels) if isinstance(in_labels, Bucket) else None
-            else:
-                return None
-            if type(raw_size) is not bytes or type(raw_created) is not bytes or type(raw_updated) is not bytes:
-                return None
-            size, created = varint(raw_size), binary_time(raw_created)
-            updated = created if raw_updated == raw_created else binary_time(raw_updated)
-        except (BoltError, Undecodable):
+            for index, inline in enumerate(leaf.inlines()):
+                form = None if inline is None else _FORMS.get(len(inline))
+                parts = () if form is None else form.unpack(inline)
+                if form is not None and parts[::2] == form.fixed:
+                    values.append(parts[1::2])
+                    continue
+                found = self._labelled(leaf.value(index))
+                if found is None:
+                    return False
+                labels[index], fields = found
+                values.append(fields)
+        except BoltError:
+            return False
+        return self._add(namespace, leaf.keys, values, labels)
+
+    def _labelled(self, value: bytes | Bucket) -> tuple[Labels, Sequence[bytes]] | None:
+        """The labels and the other fields of a record; None if there may be something to report."""
+        if not isinstance(value, Bucket):
             return None
-        digest = self.digests.get(key) or self.digest(key)
-        if digest is None or labels is None or size < 0:
+        names, fields = _entries(value)
+        if names != _LABELLED:
             return None
-        newest = self.newest
-        if newest is None or updated > newest or created > newest:
-            self.newest = max(created, updated)
-        return _NEW(Blob, (_NEW(Ref, (_BLOB, namespace, digest)), size, labels, created, updated))
+        created, in_labels, size, updated = fields
+        if not (isinstance(created, bytes) and isinstance(size, bytes) and isinstance(updated, bytes)):
+            return None
+        labels = self._labels(in_labels) if isinstance(in_labels, Bucket) else None
+        return None if labels is None else (labels, (created, size, updated))
+
+    def _add(
+        self,
+        namespace: bytes,
+        keys: Sequence[bytes],
+        values: Sequence[Sequence[bytes]],
+        labels: Mapping[int, Labels],
+    ) -> bool:
+        if not values or not all(map(_is_digest, keys)):
+            return False
+        raw_created, raw_sizes, raw_updated = zip(*values, strict=True)
+        try:
+            known = {raw: varint(raw) for raw in set(raw_sizes)}
+            sizes = array("q", [known[raw] for raw in raw_sizes])
+            created = array("q", binary_times(raw_created))
+            # Both are of one moment until a label is changed.
+            updated = created if raw_created == raw_updated else array("q", binary_times(raw_updated))
+        except (Undecodable, OverflowError):
+            return False
+        if min(sizes) < 0:
+            return False
+        newest = max(created) if updated is created else max(*created, *updated)
+        self.newest = UnixNano(newest if self.newest is None else max(newest, self.newest))
+        first = len(self._found)
+        for index, of_record in labels.items():
+            self._found.labels[first + index] = of_record
+        self._found.extend(namespace, map(self.digests.setdefault, keys, map(Digest, keys)), sizes, created, updated)
+        return True
 
     def _labels(self, bucket: Bucket) -> Labels | None:
         """The labels of a record; None if Record.labels would report something."""
-        labels: dict[bytes, bytes] = {}
-        names, digests = self._names, self.digests
-        for name, value in bucket.items():
-            known = names.get(name)
-            if known is None:
-                if b"\0" in name or b"\xff" in name or may_be_a_gc_label(name):
-                    return None
-                known = names.setdefault(name, name) if len(names) < _KEPT else name
-            if type(value) is not bytes:
+        names, values = _entries(bucket)
+        known = self._names.get(len(names), ())
+        if names != known:
+            if any(b"\0" in name or b"\xff" in name or may_be_a_gc_label(name) for name in names):
                 return None
-            digest = digests.get(value)
-            if digest is None:
-                if name.startswith(CONTENT_LABEL):
-                    if not _is_digest(value):
-                        return None
-                    digest = digests[value] = Digest(value)
-                elif is_condition_of_nothing(name, value) or b"\0" in value or b"\xff" in value:
+            # A hostile file may have any number of names.
+            words = self._words if len(self._words) < _KEPT else dict(self._words)
+            known = tuple([words.setdefault(name, name) for name in names])
+            if len(names) < _KEPT:
+                self._names[len(names)] = known
+        digests: list[Digest | None] = list(map(self.digests.get, values))  # type: ignore[arg-type] # some may be buckets
+        if None not in digests:
+            return dict(zip(known, digests, strict=True))  # type: ignore[arg-type] # as just asked
+        labels: dict[bytes, bytes] = {}
+        for name, value, digest in zip(known, values, digests, strict=True):
+            if not isinstance(value, bytes):
+                return None
+            if digest is not None:
+                labels[name] = digest
+            elif name.startswith(CONTENT_LABEL):
+                if not _is_digest(value):
                     return None
-            labels[known] = digest or value
+                labels[name] = self.digests[value] = Digest(value)
+            elif is_condition_of_nothing(name, value) or b"\0" in value or b"\xff" in value:
+                return None
+            else:
+                labels[name] = value
         return labels
 
 
-def _entries(value: bytes | Bucket) -> tuple[Sequence[bytes], Sequence[bytes | Bucket]]:
-    """The keys and values of a bucket; none if it has more than a page of them, or cannot be read."""
-    if isinstance(value, bytes):
-        return (), ()
-    try:
-        batches = value.batches()
-    except BoltError:
-        return (), ()
-    return batches[0][:2] if type(batches) is tuple else ((), ())
+def _entries(bucket: Bucket) -> tuple[Sequence[bytes], Sequence[bytes | Bucket]]:
+    """The keys and values of a bucket."""
+    batches = bucket.batches()
+    if type(batches) is tuple:  # one page, as nearly always
+        keys, values, _ = batches[0]
+        return keys, values
+    both = [(keys, values) for keys, values, _ in batches]
+    return tuple(chain.from_iterable(keys for keys, _ in both)), tuple(chain.from_iterable(each for _, each in both))
 
 
 _OFTEN = 1000
@@ -127,7 +181,7 @@ class ContentReader:
     def __init__(self, ledger: Ledger, found: Metadata, progress: Callable[[int], None] | None) -> None:
         self._ledger = ledger
         self._found = found
-        self._usual = UsualBlobs()
+        self._usual = UsualBlobs(found.blobs)
         self._progress = progress
         self._legacy: tuple[bytes, ...] | None = None
 
@@ -174,23 +228,19 @@ class ContentReader:
         content.finish()
 
     def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
-        ledger, read, append = self._ledger, self._usual.read, self._found.blobs.append
         number = 0
-        for leaf in ledger.leaves(bucket):
-            for index, key, names, fields in leaf.records():
-                number += 1
-                if self._progress is not None and not number % _OFTEN:
-                    self._progress(_OFTEN)
-                value: bytes | Bucket = b""
-                if not names:
-                    value = leaf.value(index)
-                    names, fields = _entries(value)  # noqa: PLW2901 - what it has, where records() does not say so
-                blob = read(namespace, key, names, fields)
-                if blob is not None:
-                    append(blob)
-                elif (below := ledger.below(bucket, key, value or leaf.value(index))) is not None:
-                    self._blob(namespace, key, below)
-        ledger.saw(self._usual.newest)
+        for leaf in self._ledger.leaves(bucket):
+            keys = leaf.keys
+            if not self._usual.read(namespace, leaf):
+                for index, key in enumerate(keys):
+                    below = self._ledger.below(bucket, key, leaf.value(index))
+                    if below is not None:
+                        self._blob(namespace, key, below)
+            number += len(keys)
+            if self._progress is not None and number >= _OFTEN:
+                self._progress(number)
+                number = 0
+        self._ledger.saw(self._usual.newest)
 
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)

@@ -6,13 +6,18 @@ Sources: Go encoding/binary (varint.go), Go time (Time.MarshalBinary), container
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from drydock.model.names import UnixNano
 
 # Seconds from 0001-01-01 to 1970-01-01, the two epochs (Go time.unixToInternal).
 _EPOCH = 62135596800
 _TIME = struct.Struct(">BqiH")
-_MAX_VARINT = 10
+TIME_BYTES = _TIME.size
+"""Bytes of a binary time of version 1, which nearly all are."""
+MAX_VARINT = 10
+"""Bytes of the longest varint."""
+_SECOND = 1_000_000_000
 _UTC = 0xFFFF
 """The zone offset that means UTC: -1 minute, which no zone has."""
 
@@ -27,7 +32,7 @@ def uvarint(raw: bytes) -> int:
     Raises:
         Undecodable: the varint is cut short, too long, or followed by other bytes.
     """
-    if 0 < len(raw) < _MAX_VARINT:
+    if 0 < len(raw) < MAX_VARINT:
         # Nearly all values, without a second call: so few bytes have less than 64 bits.
         value = shift = 0
         for byte in raw:
@@ -50,7 +55,7 @@ def uvarint_at(raw: bytes, start: int) -> tuple[int, int]:
         Undecodable: the varint is cut short or does not fit 64 bits.
     """
     value = shift = 0
-    for position in range(start, min(len(raw), start + _MAX_VARINT)):
+    for position in range(start, min(len(raw), start + MAX_VARINT)):
         byte = raw[position]
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -87,6 +92,24 @@ def binary_time(raw: bytes) -> UnixNano:
     if not 0 <= nanoseconds < 1_000_000_000:
         raise Undecodable("the time has impossible nanoseconds")
     return UnixNano((seconds - _EPOCH) * 1_000_000_000 + nanoseconds)
+
+
+def binary_times(raws: Sequence[bytes]) -> list[int]:
+    """Binary times of version 1, each as :func:`binary_time`.
+
+    Raises:
+        Undecodable: one of them is none.
+    """
+    if any(len(raw) != TIME_BYTES for raw in raws):
+        raise Undecodable("not all are times of version 1")
+    times = [
+        (seconds - _EPOCH) * _SECOND + nanoseconds
+        for version, seconds, nanoseconds, _ in _TIME.iter_unpack(b"".join(raws))
+        if version == 1 and 0 <= nanoseconds < _SECOND
+    ]
+    if len(times) != len(raws):
+        raise Undecodable("not all are times of version 1")
+    return times
 
 
 def encode_uvarint(number: int) -> bytes:

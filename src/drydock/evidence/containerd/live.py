@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final, NamedTuple, TypeVar
 
@@ -22,7 +22,7 @@ from drydock.model.findings import FindingCode
 from drydock.model.names import RawPath, ingest_name
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress
-from drydock.model.records import Metadata
+from drydock.model.records import BlobRecords, Metadata
 from drydock.model.store import Store
 
 _T = TypeVar("_T")
@@ -74,7 +74,7 @@ def _rows(held: Held) -> dict[bytes, dict[bytes, Row]]:
 
 def _unnamed(store: Store) -> set[RawPath]:
     """Paths of data that no record or row names."""
-    digests = {blob.digest for blob in store.metadata.blobs}
+    digests = set(store.metadata.blobs.digests)
     folders = _folders(store.metadata)
     found = {file.path for digest, file in store.content.blobs.items() if digest not in digests}
     found |= {each.path for each in store.content.ingests if each.name not in folders}
@@ -122,7 +122,7 @@ def _leave_young(store: Store, unnamed: set[RawPath]) -> None:
 
 def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) -> None:
     first, content = store.metadata, store.content
-    recorded = _Both({blob.digest for blob in first.blobs}, {blob.digest for blob in later.blobs})
+    recorded = _Both(set(first.blobs.digests), set(later.blobs.digests))
     content.blobs = {
         digest: file
         for digest, file in content.blobs.items()
@@ -144,7 +144,7 @@ def _settle(store: Store, later: Metadata, rows: dict[bytes, dict[bytes, Row]]) 
             _settle_backend(store, backend, rows[name], _Both(_names(first, name), _names(later, name)))
     first.images = _common(first.images, later.images, lambda each: each.ref)
     first.containers = _common(first.containers, later.containers, lambda each: each.ref)
-    first.blobs = _common(first.blobs, later.blobs, lambda each: each.ref)
+    first.blobs = BlobRecords(_common(first.blobs, later.blobs, lambda each: each.ref))
     first.ingests = _common(first.ingests, later.ingests, lambda each: (each.ref, each.backend_ref))
     first.snapshots = _common(first.snapshots, later.snapshots, lambda each: (each.ref, each.name))
     first.sandboxes = _common(first.sandboxes, later.sandboxes, lambda each: each.ref)
@@ -183,7 +183,7 @@ class _Both(NamedTuple):
         return (name in self.first) == (name in self.later)
 
 
-def _common(first: list[_T], later: list[_T], key: Callable[[_T], Hashable]) -> list[_T]:
+def _common(first: Sequence[_T], later: Sequence[_T], key: Callable[[_T], Hashable]) -> list[_T]:
     """The items that both lists have, as the later one has them."""
     known = {key(each) for each in first}
     return [each for each in later if key(each) in known]

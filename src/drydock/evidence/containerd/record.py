@@ -11,13 +11,11 @@ from drydock.model.findings import Finding, FindingCode, Place
 from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
 from drydock.model.messages import Text
 from drydock.model.names import RawPath, UnixNano, is_digest
-from drydock.model.records import Labels
+from drydock.model.records import NO_LABELS, Labels
 from drydock.model.text import shown
 
 _LISTED = 1000
 CONTENT_LABEL = b"containerd.io/gc.ref.content"
-NO_LABELS: Labels = {}
-"""The labels of the many records that have none."""
 _NUL, _ONES = b"\0", b"\xff\xff"
 """Bytes that lost parts of a disk read as. No name contains them, because names reach containerd as UTF-8."""
 

@@ -266,7 +266,8 @@ class _RootReader:
         sizes = dict.fromkeys(ObjectKind, 0)
         layers = dict.fromkeys(store.backends, 0)
         left: dict[bytes, int] = {}
-        for found in self._verdict.objects:
+        sizes[ObjectKind.BLOB] = self._verdict.objects.sum_usual()[1]
+        for found in self._verdict.objects.others():
             sizes[found.kind] += found.allocated
             if found.kind is ObjectKind.SNAPSHOT and found.snapshotter in layers:
                 sums = left if found.row is None and _is_leftover(found.path) else layers
