@@ -13,6 +13,9 @@ from pathlib import Path
 
 from drydock.reclaim.state_dir import PLACES
 
+_APART = ("/usr/bin/unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-ec")
+"""Starts a shell that sees none of this machine's processes, and so none of the mount namespaces that these keep: qemu
+enters no other, for it has two threads (setns(2): EINVAL), and drydock refuses to change what may be mounted there."""
 _BEGIN = "root=$1 folder=$2; shift 2; mount --make-rprivate /; "
 _SHOW = 'mkdir -p "$root$folder"; mount --bind "$folder" "$root$folder"; '
 _PROC = 'mount -t proc proc "$root/proc"; '
@@ -23,6 +26,7 @@ for place in $places; do
     mkdir -p -m 700 "$place" "$kept$place"
     mount --bind "$kept$place" "$place"
 done
+mount -t proc proc /proc
 exec "$@"
 """
 RUN_NAME = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+")
@@ -66,9 +70,7 @@ class BareHost:
         """Run this environment's drydock, which as the one file finds no runs of this machine, and keeps its own."""
         places = "\n".join(map(os.fsdecode, PLACES))
         kept = self.root.with_name("places")
-        return here(
-            *words, started_by=("/usr/bin/unshare", "--mount", "/bin/sh", "-ec", _OTHER_PLACES, "sh", kept, places)
-        )
+        return here(*words, started_by=(*_APART, _OTHER_PLACES, "sh", kept, places))
 
     def run(
         self, *words: str | Path, proc: bool = True, before: str = "", after: str = "",
@@ -86,7 +88,7 @@ class BareHost:
         run = f'exec chroot "$root" {self.emulator} /drydock "$@"'
         script = "\n".join((_BEGIN, before, _SHOW, _PROC if proc else "", after, run))
         done = subprocess.run(
-            ["/usr/bin/unshare", "--mount", "/bin/sh", "-ec", script, "sh", self.root, self.folder, *map(str, words)],
+            [*_APART, script, "sh", self.root, self.folder, *map(str, words)],
             stdin=subprocess.DEVNULL, capture_output=True, check=False, cwd="/",
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"} if environment is None else {**environment},
         )  # fmt: skip
