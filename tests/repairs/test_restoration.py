@@ -55,3 +55,27 @@ def test_another_snapshotter_is_named(tmp_path):
     (found,) = json.loads(repair(tmp_path, root, "--format", "json", status=2))["roots"]
     assert len(found["not_restored"]) == 1
     assert "restores" not in found["plan"]
+
+
+def test_the_way_without_a_loss_is_named_first(tmp_path):
+    """Verify and repair name the option where it helps, and the command that they print works."""
+    root, file = damaged(tmp_path, "overlayfs")
+    common = ("--unpacked", "--now", NOW, "--state", tmp_path / "state", root)
+    said = run("verify", *common, status=2)
+    advice = [line for line in said.splitlines() if line.startswith("      drydock repair")]
+    assert ["--restore-files" in line for line in advice] == [True, False]
+    said = run("repair", *common, status=2)
+    (command,) = [line.strip().partition("   #")[0] for line in said.splitlines() if "rather unpacks again" in line]
+    assert command == f"drydock repair --restore-files {root}"
+    assert "rather" not in repair(tmp_path, root, status=2)
+    words = [*command.split()[1:], "--apply", "--yes", "--now", NOW, "--state", tmp_path / "state"]
+    run(*words, status=0)
+    assert file.read_bytes() == b"abc"
+
+
+def test_a_way_that_is_none_is_not_named(tmp_path):
+    """Of another snapshotter nothing is unpacked again."""
+    root, _ = damaged(tmp_path, "fuse-overlayfs")
+    assert "--restore-files" not in run(
+        "repair", "--unpacked", "--now", NOW, "--state", tmp_path / "state", root, status=2
+    )

@@ -102,10 +102,14 @@ def _cached(session: Session, stack: ExitStack, gone: set[Ref]) -> tuple[list[Fi
 def _plan(
     looked: Looked, accept: tuple[bytes, ...], stack: ExitStack, *, drop_unproved: bool, restore_files: bool
 ) -> Repair:
-    restorable = find_restorable(looked.session.verdict, looked.layers, looked.wrong) if restore_files else None
+    found = find_restorable(looked.session.verdict, looked.layers, looked.wrong)
+    restorable = found if restore_files else None
     made = _make(looked, accept, ([], []), restorable, drop_unproved=drop_unproved)
     cached = _cached(looked.session, stack, {drop.ref for drop in made.plan.records})
-    return _make(looked, accept, cached, restorable, drop_unproved=drop_unproved) if cached[0] else made
+    if cached[0]:
+        made = _make(looked, accept, cached, restorable, drop_unproved=drop_unproved)
+    made.restorable = 0 if restore_files else len(found.layers)
+    return made
 
 
 def _make(

@@ -93,6 +93,10 @@ _REPAIR_BLOB: Final = (
 _REPAIR_SNAPSHOT: Final = (
     "run drydock repair: it removes the snapshot and names what to pull; a pull alone does not replace it"
 )
+_RESTORE_FILES: Final = (
+    "run drydock repair --restore-files: it unpacks the layer again if its blob is whole, and containers keep their "
+    "files; without the option, repair removes the snapshot and names what to pull"
+)
 _NEWER_DATABASES: Final = (
     "if newer copies of meta.db and metadata.db exist, restore both before you remove anything or start an engine"
 )
@@ -115,7 +119,7 @@ CORRUPT_SNAPSHOT = Message(FindingCode.CORRUPT_SNAPSHOT, "snapshot {id}: {proble
 SNAPSHOT_DIFFERS = Message(
     FindingCode.SNAPSHOT_DIFFERS,
     "snapshot {snapshot} differs from layer {layer} in {count} of its entries{emptied}: {entries}",
-    _REPAIR_SNAPSHOT,
+    _RESTORE_FILES,
 )
 DAMAGED_EROFS_LAYER = Message(
     FindingCode.SNAPSHOT_DIFFERS, "snapshot {snapshot}: its layer.erofs is damaged: {entries}", _REPAIR_SNAPSHOT

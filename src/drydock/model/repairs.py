@@ -104,6 +104,8 @@ class Repair:
     """Shown names of the containers whose records are put in again."""
     unrestored: tuple[str, ...] = ()
     """Damaged layers that are not unpacked again although that was asked for, each with the reason; shown."""
+    restorable: int = 0
+    """Damaged layers that could be unpacked again, which was not asked for."""
 
     def exit_code(self) -> int:
         """The additive exit status (README.md): 2 damage, planned or not; 8 evidence that could not be read."""

@@ -64,6 +64,9 @@ def repair_lines(repair: Repair, where: RawPath | None = None) -> Iterator[str]:
     yield from removal_lines(plan, "drydock repair --format json")
     yield from _restores(plan)
     yield from _names("not unpacked again:", repair.unrestored)
+    if repair.restorable:
+        what = f"{show_count(repair.restorable, 'damaged layer')} from what was downloaded: no loss, and no pull"
+        yield f"      drydock repair --restore-files{target_of(where)}   # rather unpacks again {what}"
     yield from _names("complete again, without a pull:", repair.whole)
     yield from _names("pull again afterwards:", repair.refetch)
     yield from _names(f"{_SHORT}:", repair.short)

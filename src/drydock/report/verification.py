@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import structs
 
+from drydock.model import messages
 from drydock.model.documents.common import LazyList
 from drydock.model.documents.verify import (
     AffectingFinding,
@@ -174,6 +175,8 @@ def _next(root: Verification, target: str, state: RawPath | None) -> Iterator[st
         # The record of wrong bytes is in that state directory only.
         remembered = "" if state is None else f" --state {quoted_path(state)}"
         options = f" {root.forgotten}" if root.forgotten else remembered
+        if any(hit.finding.remedy == messages.SNAPSHOT_DIFFERS.remedy for hit in root.hits):
+            yield f"      drydock repair --restore-files{options}{target}   # shows which layers it unpacks again"
         yield f"      drydock repair{options}{target}   # shows what repairs it, and what would be lost"
     if any(image.adoptable for image in root.images):
         yield f"      drydock repair --adopt{target}   # hashes blobs without a record, and shows the records to add"
