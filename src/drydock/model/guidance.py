@@ -59,7 +59,8 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "unpacked from. A power cut leaves empty files, for example. Of a snapshot of erofs, `layer.erofs` is "
             "damaged. With overlayfs, `drydock repair --restore-files` unpacks the layer again, and nothing has to be "
             "pulled.",
-            _REPAIR,
+            "Run `drydock repair --restore-files`. Of what it does not unpack again it deletes the records: then pull "
+            "the image that it names.",
             page="verify.md",
         ),
         FindingCode.SNAPSHOT_SIZE: Guidance(
