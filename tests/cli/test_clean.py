@@ -51,6 +51,13 @@ def test_all_of_it_done_is_0(store, tmp_path):
     run("clean", store, "--apply", "--yes", "--state", tmp_path / "state", status=0)
 
 
+def test_an_end_at_the_question_has_a_line_of_its_own(store, tmp_path):
+    """Ctrl-D, which ends the question as Ctrl-C does: the message does not follow it on its line."""
+    said = answered("clean", store, "--apply", "--state", tmp_path / "state", answer="\x04")
+    assert said.returncode == 130
+    assert said.stderr.endswith("\ndrydock: interrupted\n")
+
+
 def test_a_no_has_the_status_of_what_is_there(store, tmp_path):
     """As without --apply: nothing was removed, so it can still be."""
     said = answered("clean", store, "--apply", "--state", tmp_path / "state", answer="n")

@@ -220,7 +220,11 @@ def confirm(*, yes: bool) -> bool:
         raise Usage("--apply asks for confirmation, and stdin is not a terminal: use --yes")
     if is_lost():
         raise ActionFailed("nothing was done: stdout is closed, so the plan to confirm cannot be shown")
-    agreed = click.confirm("Do this?", default=False)
+    try:
+        agreed = click.confirm("Do this?", default=False)
+    except click.Abort:
+        click.echo(err=True)  # the terminal has ^C at the end of the question
+        raise
     if agreed:
         keep_going()
     return agreed
