@@ -138,7 +138,8 @@ def _summarize(place: PlaceUsage, scan: Scan) -> PlaceSummary:
     rows = [_row(part, store, size, scan, idle) for (part, store), size in sums.items()]
     rest = stores - sum(sums.values())
     # Beside a running engine, what is new and has no record yet is measured, and is no object.
-    name = "databases, records, new data" if scan.live else "databases and records"
+    has_new = scan.live and rest - scan.verdict.store.database_bytes >= NOTABLE
+    name = "databases, records, new data" if has_new else "databases and records"
     rows.append(SpaceRow(name, max(0, rest), ""))
     rows += [SpaceRow(group.words, group.bytes, _group_freed_by(group, scan)) for group in usage.groups]
     rows = sorted((row for row in rows if row.bytes), key=lambda row: (-row.bytes, row.name))
