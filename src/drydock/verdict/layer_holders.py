@@ -36,7 +36,7 @@ def list_layer_holders(store: LayerStore, verdict: Verdict) -> Iterator[Holder]:
     leases = {lease.ref: lease for lease in builds.leases}
     # A lease has a bucket of its id.
     leased = {key for lease in leases.values() for key in (lease.id, *(key for _, key in lease.snapshots))}
-    for key in builds.snapshots.keys() - leased:
+    for key in (each for each in builds.snapshots if each not in leased):
         reached = walk.objects([Digest(key)] if key.startswith(b"sha256:") else (), (), (key,))
         if reached:
             yield Holder(snapshot_ref(BUILDS, SNAPSHOTTER, key), (key,), None, None, reached)
