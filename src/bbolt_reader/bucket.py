@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, TypeAlias
@@ -222,25 +222,23 @@ class Bucket:
 class Leaf:
     """The entries of one leaf page of a bucket, as they lie there."""
 
-    __slots__ = ("_fields", "_offset", "_owner", "_shape")
+    __slots__ = ("_fields", "_offset", "_owner", "_shape", "_values")
 
     def __init__(self, owner: Bucket, shape: Shape, fields: tuple[Any, ...], offset: int) -> None:
         self._owner = owner
         self._shape = shape
         self._fields = fields
+        self._values = shape.values(fields)
         self._offset = offset
 
     def value(self, index: int) -> bytes | Bucket:
         """The value or the bucket of an entry, which has this number."""
-        owner, fields, buckets = self._owner, self._fields, self._shape.buckets
-        entry: tuple[int, int, int] | None
-        if len(fields) == 1 + 3 * len(buckets):  # nothing but buckets, as nearly always
-            entry = buckets[index]
-        else:
-            entry = next((each for each in buckets if each[0] == index), None)
-        if entry is None:
-            return self._shape.values(fields)[index]
-        _, root, at = entry
+        buckets = self._shape.buckets
+        place = bisect_left(buckets, (index,))
+        if place == len(buckets) or buckets[place][0] != index:
+            return self._values[index]
+        _, root, at = buckets[place]
+        owner, fields = self._owner, self._fields
         return Bucket(
             owner.tree, owner, fields[root - 1], owner._depth + 1, fields[root], fields[root + 1], self._offset + at
         )
@@ -255,9 +253,8 @@ class Leaf:
 
         None for any other entry; read its :meth:`value`.
         """
-        fields, buckets = self._fields, self._shape.buckets
-        values = self._shape.values(fields)
-        if len(buckets) < len(values):  # few buckets have values among buckets
+        values = self._values
+        if len(self._shape.buckets) < len(values):  # few buckets have values among buckets
             return [None] * len(values)
-        roots = fields[2::3]
+        roots = self._fields[2::3]
         return [None if root else value for root, value in zip(roots, values, strict=True)] if any(roots) else values

@@ -25,16 +25,16 @@ def _other(name, state=State.MISSING, allocated=5):
 def test_usual_blobs_and_others_keep_their_places():
     """Each object is at the place where it was added, made or kept; sums of columns are those of the objects."""
     objects = StoreObjects((), FILES)
-    objects.add_usual(digest(0), START, 7)
+    objects.extend_usual([digest(0)], [START], [7])
     objects.append(_other(b"a"))
-    objects.add_usual(digest(1), START, 0)
+    objects.extend_usual([digest(1)], [START], [0])
     objects.extend([_other(b"b"), _other(b"c")])
     expected = [_usual(0, 7), _other(b"a"), _usual(1, 0), _other(b"b"), _other(b"c")]
     assert list(objects) == expected
     assert [objects[place] for place in range(len(objects))] == expected
     assert (objects[1:3], objects[-1]) == (expected[1:3], expected[-1])
     assert list(objects.others()) == [expected[1], *expected[3:]]
-    assert list(objects.usual()) == [(START, 7), (START, 0)]
+    assert list(objects.usual()) == [(START, 7)]
     assert objects.sum_usual() == (2, 7)
     assert objects[0].path == FILES[digest(0)].path
     assert objects[0].fingerprint == FINGERPRINT

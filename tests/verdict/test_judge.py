@@ -1,12 +1,16 @@
 """States of small stores whose answer can be worked out by hand."""
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.support.values import NOW, blob, digest, image, lease, snapshot, store
 
 from drydock.model.leases import LeaseClass
 from drydock.model.names import Kind, Ref
-from drydock.model.objects import State
+from drydock.model.objects import ObjectKind, State
+from drydock.model.policies import BlobCheck
 from drydock.model.records import Container, Ingest, Sandbox
 from drydock.model.roots import DockerContainer, Owners
+from drydock.verdict import states
 from drydock.verdict.judge import judge, reach
 
 EXPIRED = {b"containerd.io/gc.expire": b"2020-01-01T00:00:00Z"}
@@ -230,3 +234,32 @@ def test_ending_a_lease_marks_again_without_it():
     assert reach(found, NOW).holders(Ref(Kind.BLOB, b"moby", digest(1)))[0] is State.LEASED
     assert Ref(Kind.BLOB, b"moby", digest(1)) not in reach(found, NOW, [held.ref])
     assert reach(found, NOW).classes[held.ref][0] is LeaseClass.TEMPORARY
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(
+    recorded=st.dictionaries(st.integers(0, 12), st.sampled_from([3, 3, 3, 4, None]), min_size=1),
+    again=st.sets(st.integers(0, 12), max_size=1),
+    files=st.sets(st.integers(0, 12)) | st.just(set(range(13))),
+    imaged=st.sets(st.integers(0, 12)) | st.just(set(range(13))),
+    wrong=st.sets(st.integers(0, 12), max_size=1),
+    verified=st.sampled_from(BlobCheck),
+)
+def test_many_blobs_together(monkeypatch, *, recorded, again, files, imaged, wrong, verified):
+    """Looked at by parts, of which most are usual, they are the objects that they are one by one, in their order."""
+    found = []
+    for part in (1, 2, 4, 256, None):
+        made = store(
+            *(image(digest(number), name=b"%d" % number) for number in sorted(imaged)),
+            *(blob(digest(number), size=size) for number, size in sorted(recorded.items())),
+            *(blob(digest(number), namespace=b"other") for number in sorted(again)),
+            files=[digest(number) for number in sorted(files)],
+        )
+        made.verified, made.wrong = verified, frozenset(map(digest, wrong & files))
+        with monkeypatch.context() as patch:
+            patch.setattr(states, "_PART", part or 256)
+            if part is None:
+                patch.setattr(states._BlobJudge, "_are_usual", lambda *_: False)
+            found.append([each for each in judge(made, NOW)[0].objects if each.kind is ObjectKind.BLOB])
+    assert all(each == found[-1] for each in found)
+    assert {each.id for each in found[-1]} == {digest(number) for number in {*recorded, *again, *files}}

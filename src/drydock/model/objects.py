@@ -6,6 +6,7 @@ import enum
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final, overload
 
 from drydock.model.data import BlobFile, BlobFiles, Fingerprint, IngestDirectory, Junk, SnapshotEntry
@@ -178,18 +179,18 @@ class StoreObjects(Sequence[StoreObject]):
         for found in objects:
             self.append(found)
 
-    def add_usual(self, digest: Digest, start: Ref, allocated: int) -> None:
-        """Add a usual blob.
+    def extend_usual(self, digests: Sequence[Digest], starts: Iterable[Ref], allocated: Iterable[int]) -> None:
+        """Add usual blobs.
 
         Args:
-            digest: of the blob.
-            start: the first root that reaches it, which is in the namespace of its record, as all references are.
-            allocated: bytes of its allocated blocks.
+            digests: of each.
+            starts: of each the first root that reaches it, in the namespace of its record, as all references are.
+            allocated: bytes of the allocated blocks of each.
         """
-        self._kept.append(None)
-        self._digests.append(digest)
-        self._starts.append(start)
-        self._allocated.append(allocated)
+        self._kept.extend(repeat(None, len(digests)))
+        self._digests.extend(digests)
+        self._starts.extend(starts)
+        self._allocated.extend(allocated)
 
     def _usual(self, digest: Digest, start: Ref, allocated: int) -> StoreObject:
         record = Ref(Kind.BLOB, start.namespace, digest)
@@ -228,8 +229,14 @@ class StoreObjects(Sequence[StoreObject]):
         return filter(None, self._kept)
 
     def usual(self) -> Iterator[tuple[Ref, int]]:
-        """Of each usual blob the root that reaches it, and the bytes of its allocated blocks."""
-        return ((start, size) for start, size in zip(self._starts, self._allocated, strict=True) if start is not None)
+        """The roots that reach usual blobs first, each with the bytes of the allocated blocks of these."""
+        # By identity: equal references are one object here, or else come twice.
+        starts = {id(start): start for start in self._starts if start is not None}
+        sizes = dict.fromkeys(starts, 0)
+        for start, allocated in zip(map(id, self._starts), self._allocated, strict=True):
+            if allocated:
+                sizes[start] += allocated
+        return ((starts[each], size) for each, size in sizes.items())
 
     def sum_usual(self) -> tuple[int, int]:
         """How many usual blobs there are, and the bytes of their allocated blocks."""

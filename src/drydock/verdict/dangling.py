@@ -109,11 +109,9 @@ def _of_holders(marks: MarkedRecords, store: Store) -> Iterator[Dangling]:
     graph, metadata = marks.graph, store.metadata
     records: Iterator[Lease | Container | Image] = chain(metadata.leases, metadata.containers, metadata.images)
     for record in records:
-        if record.ref not in marks:
-            continue
         targets = [visited(edge.target) for edge in graph.edges(record.ref) if not edge.label]
         absent = [target for target in targets if target not in graph.records]
-        if absent:
+        if absent and record.ref in marks:
             wrong = absent
             if isinstance(record, Lease):
                 kind = marks.classes[record.ref].kind

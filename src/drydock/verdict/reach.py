@@ -29,8 +29,8 @@ class Marks(Mapping[Node, Ref]):
         """Add everything that is reached from ``starts``, but not what is in ``within``."""
         # The hot path: one turn for each record and each reference.
         graph, seen, others, keys, by = self._graph, self.seen, self._others, self._keys, self._starts
-        seen_before = bytes(len(seen)) if within is None else within.seen
-        others_before: Mapping[Node, Ref] = {} if within is None else within._others
+        before = self if within is None else within
+        seen_before, others_before = before.seen, before._others
         leading, followed = graph.leading, graph.followed
         queue: list[tuple[Key, Ref]] = []
         for start in starts:
@@ -94,10 +94,11 @@ class Marks(Mapping[Node, Ref]):
         A second record of one reference, which only a damaged database has, has None.
         """
         if self._by_place is None:
-            self._by_place = [None] * len(self.seen)
+            by_place: list[Ref | None] = [None] * len(self.seen)
             for key, start in zip(self._keys, self._starts, strict=True):
                 if isinstance(key, int):
-                    self._by_place[key] = start
+                    by_place[key] = start
+            self._by_place = by_place  # whole, because browse asks in several threads
         return self._by_place
 
     def without_places(self) -> Iterator[Node]:

@@ -15,6 +15,9 @@ from drydock.model.store import Store
 
 _STRENGTH = {State.LIVE: 3, State.LEASED: 2, State.UNREACHABLE: 1}
 
+_PART = 256
+"""Blobs that are looked at together."""
+
 Holders = Callable[[Ref], tuple[State, tuple[Ref, ...]]]
 """Maps a record to LIVE, LEASED or UNREACHABLE, and to what keeps it (``Reach.holders``)."""
 
@@ -39,33 +42,56 @@ class _BlobJudge:
         self._blobs = store.metadata.blobs
         self._files = BlobFiles.of(store.content.blobs)
         self._compared = store.verified is not BlobCheck.NONE
+        self._again = _recorded_again(self._blobs.digests)
+        self._sizes, self._allocated = self._files.amounts()
+        self._objects = StoreObjects((), self._files)
+        self._met = 0  # files
+        self._after = 0  # behind the last of them: records are in the order of the files, but for a second namespace
 
     def judge(self, starts: Sequence[Ref | None]) -> StoreObjects:
-        blobs, files, compared, wrong = self._blobs, self._files, self._compared, self._store.wrong
-        objects = StoreObjects((), files)
-        again = _recorded_again(blobs.digests)
-        digests, (in_files, allocated) = files.digests, files.amounts()
-        count, after = len(digests), 0  # records are in the order of the files, but for those of a second namespace
-        met = 0
-        for number, (digest, start, recorded) in enumerate(zip(blobs.digests, starts, blobs.sizes(), strict=True)):
-            # The hot path: nearly all blobs are usual.
-            place = after if after < count and digests[after] == digest else files.place(digest)
+        recorded = self._blobs.sizes()
+        for first in range(0, len(starts), _PART):
+            places = range(first, min(first + _PART, len(starts)))
+            if not self._are_usual(places, starts, recorded):
+                self._one_by_one(places, starts, recorded)
+        self._objects.extend(self._unrecorded() if self._met < len(self._files.digests) else ())
+        for junk in self._store.content.junk:
+            name, note = junk.path.rpartition(b"/")[2], "its name is not a digest"
+            self._objects.append(StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note=note))
+        return self._objects
+
+    def _are_usual(self, places: range, starts: Sequence[Ref | None], recorded: Sequence[int | None]) -> bool:
+        """Add these blobs together, if their files are the next ones and all of them are usual, as nearly always."""
+        here = slice(places.start, places.stop)
+        there = slice(self._after, self._after + len(places))
+        digests = self._blobs.digests[here]
+        known = [start for start in starts[here] if start is not None]
+        if self._again or self._store.wrong or len(known) < len(places) or self._files.digests[there] != digests:
+            return False
+        if self._compared and recorded[here] != self._sizes[there]:
+            return False
+        self._objects.extend_usual(digests, known, self._allocated[there])
+        self._met += len(places)
+        self._after += len(places)
+        return True
+
+    def _one_by_one(self, places: range, starts: Sequence[Ref | None], recorded: Sequence[int | None]) -> None:
+        files, again, wrong = self._files, self._again, self._store.wrong
+        for number in places:
+            digest, start, size, after = self._blobs.digests[number], starts[number], recorded[number], self._after
+            is_next = after < len(files.digests) and files.digests[after] == digest
+            place = after if is_next else files.place(digest)
             if place is not None:
-                after = place + 1
-                is_same = not compared or recorded == in_files[place] or recorded is None
+                self._after = place + 1
+                is_same = not self._compared or size == self._sizes[place] or size is None
                 if start is not None and is_same and not (again and digest in again) and digest not in wrong:
-                    objects.add_usual(digest, start, allocated[place])
-                    met += 1
+                    self._objects.extend_usual((digest,), (start,), (self._allocated[place],))
+                    self._met += 1
                     continue
             records = again.get(digest, [number])
             if records[0] == number:
-                met += place is not None
-                objects.append(self._unusual(records, place))
-        objects.extend(self._unrecorded() if met < count else ())
-        for junk in self._store.content.junk:
-            name, note = junk.path.rpartition(b"/")[2], "its name is not a digest"
-            objects.append(StoreObject(ObjectKind.BLOB, name, State.FOREIGN, junk.allocated, junk, note=note))
-        return objects
+                self._met += place is not None
+                self._objects.append(self._unusual(records, place))
 
     def _unusual(self, places: Sequence[int], place: int | None) -> StoreObject:
         """A blob by the places of all its records, and that of its file."""

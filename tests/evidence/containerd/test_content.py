@@ -15,7 +15,8 @@ from drydock.evidence.containerd import content as reader
 from drydock.evidence.containerd.content import read_content
 from drydock.evidence.files import worker
 from drydock.model.findings import Severity
-from drydock.model.names import CONTENT, RawPath
+from drydock.model.names import CONTENT, Digest, Kind, RawPath, Ref
+from drydock.model.records import Blob, BlobRecords, Metadata
 from drydock.model.roots import CONTAINERD_LAYOUT
 
 NAME = sha256(b"ns/1/ref").hexdigest()
@@ -107,6 +108,26 @@ def test_a_worker_lists_what_this_process_would(root, monkeypatch, odd):
     usual = {"nothing": whole, "a name": {b"sha512"}, "a folder": {b"sha512"}}
     assert listed == usual.get(odd, set())
     assert sum(told) == len(expected.blobs) + len(expected.junk) - 1  # the folder md5 is none of the files
+
+
+def test_a_digest_that_is_recorded_is_the_same_object(root):
+    """Whatever is recorded: all files, some, others besides, another order, or words that look like them together."""
+    names = [b"%064x" % number for number in range(5)]
+    for name in names:
+        at(root, "blobs/sha256", name.decode()).write_bytes(b"x")
+    path, words = RawPath(os.fsencode(root)), [b"sha256:" + name for name in names]
+    shifted = [words[0] + words[1][:1], words[1][1:], *words[2:]]
+    for recorded in (words, words[1:], [*words, b"sha256:f"], words[::-1], shifted, []):
+        metadata = Metadata(path, 4)
+        metadata.blobs = BlobRecords(Blob(Ref(Kind.BLOB, b"ns", Digest(word)), 1, {}) for word in recorded)
+        metadata.digests = {each: each for each in metadata.blobs.digests if each in words}
+        listing = reader.BlobListing(path, CONTAINERD_LAYOUT)
+        try:
+            files = read_content(path, records=metadata, listing=listing).blobs
+        finally:
+            listing.close()
+        assert list(files) == words
+        assert all(each is metadata.digests.get(each, each) for each in files)
 
 
 @pytest.mark.parametrize("kind", ["short", "upper", "tmp", "folder", "link", "fifo", "odd"])

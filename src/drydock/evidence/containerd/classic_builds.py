@@ -65,7 +65,7 @@ def _read(layers: LayerStore, of: Store) -> Store | None:
         if layers.has_snapshot(key)
     ]
     layout = worker_layout(SNAPSHOTTER)
-    content = read_content(folder, known=metadata.digests, live=of.live, layout=layout)
+    content = read_content(folder, records=metadata, live=of.live, layout=layout)
     history = frozenset(read_classic_history(layers.data, live=of.live))
     owners = Owners(
         buildkitd=BuildOwners(

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from drydock.evidence.files.directory import fingerprint, folder, names, open_folder
@@ -20,6 +21,7 @@ from drydock.model.data import BlobFile, BlobFiles, Content, IngestDirectory, Ju
 from drydock.model.findings import Place
 from drydock.model.messages import Text
 from drydock.model.names import Digest, RawPath, UnixNano, is_digest
+from drydock.model.records import Metadata
 from drydock.model.roots import CONTAINERD_LAYOUT, RootLayout
 from drydock.model.times import parse_time
 
@@ -35,7 +37,7 @@ _TYPE = 0o170000  # S_IFMT: S_ISREG would be a call for each file
 def read_content(
     root: RawPath,
     progress: Callable[[int], None] | None = None,
-    known: Mapping[bytes, Digest] | None = None,
+    records: Metadata | None = None,
     *,
     live: bool = False,
     layout: RootLayout = CONTAINERD_LAYOUT,
@@ -46,12 +48,12 @@ def read_content(
     Args:
         root: absolute path of the root.
         progress: called with the number of entries seen since its last call.
-        known: valid digests that records name, by their bytes: a file's digest is the same object then, to save memory.
+        records: those of the root: a valid digest that they name is the same object then, to save memory.
         live: an engine may be at work: a file that it removes meanwhile counts as missing.
         layout: where the root has its content store.
         listing: a worker that lists the blobs already.
     """
-    return _ContentStoreReader(root, progress, known, live=live, layout=layout, listing=listing).read()
+    return _ContentStoreReader(root, progress, records, live=live, layout=layout, listing=listing).read()
 
 
 class BlobListing(Worker):
@@ -113,13 +115,14 @@ class _ContentStoreReader:
         self,
         root: RawPath,
         progress: Callable[[int], None] | None,
-        known: Mapping[bytes, Digest] | None,
+        records: Metadata | None,
         *,
         live: bool,
         layout: RootLayout,
         listing: BlobListing | None,
     ) -> None:
-        self._known = known or {}
+        self._known: Mapping[bytes, Digest] = {} if records is None else records.digests
+        self._recorded: Sequence[Digest] = () if records is None else records.blobs.digests
         self._listing = listing
         self._root = root
         self._folder = layout.content
@@ -179,13 +182,18 @@ class _ContentStoreReader:
                 os.close(descriptor)
 
     def _add_listed(self, listing: BlobListing) -> None:
-        known = self._known
+        known, recorded = self._known, self._recorded
         for algorithm, count, digests, facts in listing.files():
             column, packed = self._columns[algorithm]
             size = len(digests) // count
-            for start in range(0, len(digests), size):
-                raw = digests[start : start + size]
-                column.append(known.get(raw) or Digest(raw))
+            # Nearly always the files of a part are the next blobs that are recorded, in that order.
+            place = bisect_left(recorded, digests[:size])
+            same = recorded[place : place + count]
+            if b"".join(same) == digests and set(map(len, same)) == {size}:
+                column += same
+            else:
+                raws = (digests[start : start + size] for start in range(0, len(digests), size))
+                column += [known.get(raw) or Digest(raw) for raw in raws]
             packed += facts
             if self._progress is not None:
                 self._progress(count)

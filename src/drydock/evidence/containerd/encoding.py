@@ -100,7 +100,7 @@ def binary_times(raws: Sequence[bytes]) -> list[int]:
     Raises:
         Undecodable: one of them is none.
     """
-    if any(len(raw) != TIME_BYTES for raw in raws):
+    if not set(map(len, raws)) <= {TIME_BYTES}:
         raise Undecodable("not all are times of version 1")
     times = [
         (seconds - _EPOCH) * _SECOND + nanoseconds

@@ -246,7 +246,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
     store = Store(
         held.root,
         metadata,
-        read_content(root, listed, metadata.digests, live=held.live, layout=held.root.layout, listing=held.listing),
+        read_content(root, listed, metadata, live=held.live, layout=held.root.layout, listing=held.listing),
         {},
         read_owners(held.root, live=held.live),
         measure,
