@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 from tests.engines.unavailable import EngineUnavailable
-from tests.support.apart import keep_mounts_apart
+from tests.support.apart import keep_files_in_memory, keep_mounts_apart
 from tests.support.browser import BrowserUnavailable, browser
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 from tests.support.firefox import Firefox, firefox
@@ -78,6 +78,13 @@ def pytest_runtest_call() -> Generator[None, None, None]:
         yield
     except _UNAVAILABLE as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _in_memory(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> None:
+    """Keep what the tests of a worker write in memory, where there is enough; without workers, it is on the disk."""
+    if hasattr(request.config, "workerinput") and os.geteuid() == 0:
+        keep_files_in_memory(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

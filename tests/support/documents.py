@@ -37,6 +37,12 @@ def run(*arguments: str | Path, status: int | None = None) -> str:
     return result.stdout
 
 
+def listed_runs(state: Path) -> list[dict[str, Any]]:
+    """The runs whose journals are below ``state``: this machine may have others in the default places."""
+    found: list[dict[str, Any]] = json.loads(run("runs", "--format", "json", "--state", state))["runs"]
+    return [each for each in found if Path(each["journal"]).is_relative_to(state)]
+
+
 def parsed(document: Struct) -> Any:
     """A document, or a part of one, as a program has it that reads its JSON."""
     return json.loads(compact.encode(document))

@@ -11,7 +11,7 @@ import pytest
 from tests.engines.hosts import docker_on
 from tests.support import gobbolt
 from tests.support.captures import capture, unpack
-from tests.support.documents import run, scan
+from tests.support.documents import listed_runs, run, scan
 from tests.support.faults import run_counted
 from tests.support.roots import data
 from tests.support.surgery import edit
@@ -132,7 +132,7 @@ def test_clean_compacts_after_the_removals(tmp_path):
     (ended,) = (line for line in lines if line.get("ended") == begun["n"])
     assert begun["size"] >= size
     assert ended["detail"].endswith(f"{database.stat().st_size} bytes after")
-    (past,) = json.loads(run("runs", "--format", "json", "--state", state))["runs"]
+    (past,) = listed_runs(state)
     assert past["undo"] == "no"
     with docker_on(of, host, tmp_path / "docker") as docker:
         assert docker.docker("ps", "-a", "--format", "{{.Names}}").split() == ["web"]

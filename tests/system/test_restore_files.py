@@ -17,7 +17,7 @@ from tests.engines.modules import Module, built
 from tests.engines.registry import Registry
 from tests.engines.sandbox import Sandbox
 from tests.support.captures import capture, clock, unpack
-from tests.support.documents import run
+from tests.support.documents import listed_runs, run
 from tests.support.faults import run_counted
 from tests.support.layer_facts import layer_facts
 from tests.support.records import CONTENT
@@ -224,7 +224,7 @@ def test_undo_brings_the_damaged_files_back(root, tmp_path):
     run(*command(root, "--quarantine", apart), status=0)
     assert damage_of(root) == []
     (journal,) = (tmp_path / "state").glob("*/journal.jsonl")
-    (past,) = json.loads(run("runs", "--format", "json", "--state", tmp_path / "state"))["runs"]
+    (past,) = listed_runs(tmp_path / "state")
     assert (past["moved"], past["undo"]) == (3, "yes")
     run("undo", journal, status=0)
     assert [layer_facts(each) for each in chosen] == before

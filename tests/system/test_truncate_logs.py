@@ -16,7 +16,7 @@ from tests.engines.suite import Suite, rootfs
 from tests.support.captures import capture, unpack
 from tests.support.classic_root import ClassicRoot
 from tests.support.data_roots import add_container, add_json_log, json_line
-from tests.support.documents import run
+from tests.support.documents import listed_runs, run
 from tests.support.faults import run_counted
 
 pytestmark = pytest.mark.root
@@ -151,25 +151,19 @@ def test_quarantine_and_undo(host, size):
     moved = {path.name: path.read_bytes() for path in apart.rglob("*") if path.is_file()}
     assert moved == before
     (journal,) = host.glob("state/*/journal.jsonl")
-    assert [each["undo"] for each in runs(host)] == ["yes"]
+    assert [each["undo"] for each in listed_runs(host / "state")] == ["yes"]
     with log_of(host).open("ab") as file:
         file.write(json_line(3000))
     run("undo", journal, status=0)
     assert logs(host) == {**before, log_of(host).name: before[log_of(host).name] + json_line(3000)}
-    assert [each["undo"] for each in runs(host)] == ["undone"]
-
-
-def runs(host):
-    """The runs that the host's journals tell of."""
-    found = json.loads(run("runs", "--state", host / "state", "--format", "json"))["runs"]
-    return [each for each in found if each["journal"].startswith(str(host))]
+    assert [each["undo"] for each in listed_runs(host / "state")] == ["undone"]
 
 
 def test_without_a_quarantine_undo_says_that_it_cannot(host):
     """What was deleted stays deleted."""
     clean(host, "--truncate-logs", SIZE, "--apply", "--yes")
     (journal,) = host.glob("state/*/journal.jsonl")
-    assert [each["undo"] for each in runs(host)] == ["no"]
+    assert [each["undo"] for each in listed_runs(host / "state")] == ["no"]
     run("undo", journal, status=4)
     assert logs(host) == {log_of(host).name: KEPT}
 
