@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from string import Formatter
 
@@ -14,13 +15,18 @@ from drydock.model.findings import FindingCode, Place, Severity
 from drydock.model.messages import Message, bolt_damage
 from drydock.model.names import RawPath
 
-SOURCES = [
-    (path, ast.parse(path.read_text()))
-    for package in (drydock, bbolt_reader)
-    for path in sorted(Path(package.__file__).parent.rglob("*.py"))
-]
 MESSAGES = {name: each for name, each in vars(messages).items() if isinstance(each, Message)}
 PLACE = Place(RawPath(b"/store/meta.db"))
+
+
+@cache
+def sources():
+    """Each file of the program, parsed; not before a test needs it, as every worker imports this."""
+    return [
+        (path, ast.parse(path.read_text()))
+        for package in (drydock, bbolt_reader)
+        for path in sorted(Path(package.__file__).parent.rglob("*.py"))
+    ]
 
 
 def parameters(message):
@@ -39,7 +45,7 @@ def used(tree):
 
 def test_each_message_is_given_what_it_asks_for():
     """No call leaves a parameter out or gives one too many: a damaged store must not end in a KeyError."""
-    uses = [(path, *use) for path, tree in SOURCES for use in used(tree) if use[0] in MESSAGES]
+    uses = [(path, *use) for path, tree in sources() for use in used(tree) if use[0] in MESSAGES]
     assert len(uses) > 80
     wrong = [
         (str(path), name) for path, name, given in uses if given is not None and given != parameters(MESSAGES[name])
@@ -51,7 +57,7 @@ def test_each_message_is_given_what_it_asks_for():
 def test_messages_that_are_chosen_by_the_context_ask_for_the_same():
     """Where a function or a table picks one of several messages and calls it later, they have the same parameters."""
     chosen = []
-    for _, tree in SOURCES:
+    for _, tree in sources():
         for node in ast.walk(tree):
             if isinstance(node, (ast.FunctionDef, ast.Assign)):
                 names = [name for name, given in used(node) if given is None and name in MESSAGES]
@@ -66,7 +72,7 @@ def test_nothing_else_makes_a_finding():
     codes, registry = set(map(str, FindingCode)), ("findings.py", "messages.py")
     others = {"unreadable"}  # bbolt_reader and the completeness of an image have states of that name
     made = []
-    for path, tree in SOURCES:
+    for path, tree in sources():
         for node in ast.walk(tree):
             if path.parent.name == "model" and path.name in registry:
                 continue
