@@ -54,11 +54,12 @@ def keep_files_in_memory(folder: Path) -> bool:
 
 
 def _available() -> int:
-    """Bytes of memory that can be had without taking any from others (proc_meminfo(5))."""
+    """Bytes that a file in memory may have without taking any from others (proc_meminfo(5))."""
+    place = os.statvfs(_MEMORY)  # a container often has 64 MiB there
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         name, value, *_ = line.split()
         if name == "MemAvailable:":
-            return int(value) << 10
+            return min(int(value) << 10, place.f_bavail * place.f_frsize)
     return 0
 
 

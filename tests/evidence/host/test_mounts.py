@@ -415,7 +415,8 @@ def keeper(tmp_path):
         (folder / "space").touch()
         yield folder / "space"
     finally:
-        subprocess.run(["umount", "-R", folder], check=True)
+        # Lazily: those beside this one that enter every mount namespace have its file open meanwhile.
+        subprocess.run(["umount", "-lR", folder], check=True)
 
 
 @pytest.mark.root
