@@ -12,9 +12,9 @@ from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
-_SIZE = 16 << 30
-"""Bytes of a disk in memory. It takes what is written to it, which is 1 to 2 GiB."""
-_NEEDED = 12 << 30
+_SIZE = 7 << 30
+"""Bytes of a disk in memory. It takes what is in its files."""
+_NEEDED = 20 << 30
 """Bytes of memory that are to be available for the disks of three workers."""
 _MEMORY = Path("/dev/shm")
 
@@ -45,7 +45,7 @@ def keep_files_in_memory(folder: Path) -> bool:
         return False
     with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=_MEMORY) as image:
         os.truncate(image.name, _SIZE)
-        for command in (["mkfs.ext4", "-q", "-F"], ["mount", "-o", "loop,noinit_itable"]):
+        for command in (["mkfs.ext4", "-q", "-F"], ["mount", "-o", "loop,noinit_itable,discard"]):
             words = [*command, image.name, *([folder] if command[0] == "mount" else [])]
             if subprocess.run(words, capture_output=True, check=False).returncode:
                 return False
