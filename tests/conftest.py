@@ -102,9 +102,12 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cap
         shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", name="firefox")
+@pytest.fixture(scope="module", name="firefox")
 def _firefox() -> Iterator[Firefox]:
-    """One Firefox for a whole session: its start takes seconds, a page in it a fraction of one."""
+    """One Firefox for all tests of a file: its start takes seconds, a page in it a fraction of one.
+
+    Not longer: each clean looks at every file that any process has mapped, and a Firefox maps thousands.
+    """
     with firefox() as started:
         yield started
 

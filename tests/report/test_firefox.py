@@ -15,6 +15,9 @@ from tests.support.values import NOW
 from drydock.model.objects import State
 from drydock.report.page import render_page
 
+# One worker's: a Firefox is started once.
+pytestmark = pytest.mark.xdist_group("firefox")
+
 SIZES = ((360, 800), (900, 900), (1600, 1000))
 A4_WIDTH = 703
 """CSS pixels between margins of 12 mm."""

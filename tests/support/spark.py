@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 ENVIRONMENT = {
     # Spark looks this machine's name up, and many a container's is not to be found.
     "SPARK_LOCAL_IP": "127.0.0.1",
@@ -57,6 +59,11 @@ def spark(work: Path) -> Iterator[Any]:
         yield session
     finally:
         session.stop()
+        # pyspark keeps it as long as this process lives. Each clean looks at all files that any process has open.
+        for child in psutil.Process().children():
+            if child.name() == "java":
+                child.terminate()
+                child.wait(30)
 
 
 def rows(frame: Any) -> list[tuple[Any, ...]]:

@@ -38,6 +38,8 @@ _KUBERNETES = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S)
 _TASKS = b"io.containerd.runtime.v2.task"
 
 _CGROUP = 1 << 16
+_MAPPED = re.compile(rb"^(?:[^ \n]+ +){5}(/.*)$", re.MULTILINE)
+"""A line of /proc/PID/maps with a path (proc_pid_maps(5)); the five fields before it have no spaces."""
 _CONTAINER = re.compile(rb"(?<![0-9a-f])([0-9a-f]{64})(?![0-9a-f])|lxc\.payload\.([^/\n]+)|(?<=/lxc/)([^/\n]+)")
 
 _Key = tuple[int, int]
@@ -86,6 +88,8 @@ class _ProcessSearch:
         self._all = self._store | self._buildkit | _keys(*root.docker)
         self._space = identity(b"/proc/self/ns/mnt")
         self._seen: dict[tuple[_Key | int | None, bytes], _Key | None] = {}
+        # Files that processes of the same kind, with the same folder on top, may map: they are not in the root.
+        self._elsewhere: dict[tuple[_Top, bool], set[bytes]] = {}
 
     def users(self) -> Iterator[Process]:
         """The processes that use the root, each looked at once."""
@@ -203,9 +207,12 @@ class _ProcessSearch:
             target = _link(base + b"fd/" + number)
             if target is not None and self._below(top, target, wanted):
                 return f"has {shown(target)} open"
-        for target in _maps(base + b"maps"):
+        # Most processes map the same libraries.
+        elsewhere = self._elsewhere.setdefault((top, daemon), set())
+        for target in _maps(base + b"maps") - elsewhere:
             if self._below(top, target, wanted):
                 return f"has {shown(target)} mapped"
+            elsewhere.add(target)
         return None
 
     def _top(self, pid: int) -> _Top:
@@ -224,7 +231,9 @@ class _ProcessSearch:
     def _below(self, top: _Top, target: bytes, wanted: set[_Key]) -> bool:
         """Whether a path is at or below a wanted folder. A path that is missing below ``top`` is of this namespace."""
         target = target.removesuffix(b" (deleted)")
-        space, prefix = top if os.path.lexists(top[1] + os.path.dirname(target)) else (self._space, b"")
+        space, prefix = top
+        if prefix and not os.path.lexists(prefix + os.path.dirname(target)):
+            space, prefix = self._space, b""
         end = len(target)
         while end > 0:
             key = (space, target[:end])
@@ -307,8 +316,7 @@ def _read(path: bytes) -> bytes:
 
 
 def _maps(path: bytes) -> set[bytes]:
-    rows = [line.split(maxsplit=5) for line in _read(path).split(b"\n")]
-    found = {row[5] for row in rows if len(row) == 6 and row[5].startswith(b"/")}
+    found = set(_MAPPED.findall(_read(path)))
     # The kernel escapes only \n in a name (fs/proc/task_mmu.c show_map_vma, Linux 6.1).
     return {each.replace(b"\\012", b"\n") for each in found}
 
