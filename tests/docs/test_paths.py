@@ -186,8 +186,7 @@ def test_from_what_fills_my_disk_to_a_page(host, tmp_path):
     "what",
     [
         "flip_layer",
-        "empty_manifest",
-        *(["unlink_layer", "truncate_layer"] if "DRYDOCK_TEST_LONG" in os.environ else []),
+        *(["empty_manifest", "unlink_layer", "truncate_layer"] if "DRYDOCK_TEST_LONG" in os.environ else []),
     ],
 )
 def test_from_my_image_will_not_pull_to_a_pull(what, host, tmp_path):

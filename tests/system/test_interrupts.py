@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(bool(gobbolt.why_not()), reason=f"no Go bbolt: {gobbolt.why_not()}"),
 ]
 
-RUNS = 500 if "DRYDOCK_TEST_LONG" in os.environ else 6
+RUNS = 500 if "DRYDOCK_TEST_LONG" in os.environ else 3
 CAPTURE = capture("containerd-1.6-planted-orphans")
 INTERRUPTIBLE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from drydock.__main__ import main"

@@ -34,11 +34,11 @@ pytestmark = [
 ALL = "DRYDOCK_TEST_EVERY_KILL" in os.environ
 # By capture: of how many kill points one is tried. All of all takes half an hour; ./run prove does that.
 EACH = {
-    "docker-28.5-interrupted-pull": 1 if ALL else 17,
-    "docker-28.5-killed": 1 if ALL else 43,
-    "docker-26.1-interrupted-pull": 1 if ALL else 37,
-    "containerd-1.6-namespaces": 1 if ALL else 47,
-    "containerd-1.6-planted-orphans": 1 if ALL else 127,
+    "docker-28.5-interrupted-pull": 1 if ALL else 29,
+    "docker-28.5-killed": 1 if ALL else 71,
+    "docker-26.1-interrupted-pull": 1 if ALL else 61,
+    "containerd-1.6-namespaces": 1 if ALL else 79,
+    "containerd-1.6-planted-orphans": 1 if ALL else 211,
 }
 BATCH = 20
 

@@ -25,7 +25,7 @@ pytestmark = [
 
 ONE = "docker-28.5-interrupted-pull"
 # By error: of how many calls one is made to fail with it.
-EACH = {errno.EIO: 17, errno.ENOSPC: 23, errno.EROFS: 29, errno.EPERM: 37, errno.EINTR: 31}
+EACH = {errno.EIO: 29, errno.ENOSPC: 37, errno.EROFS: 53, errno.EPERM: 61, errno.EINTR: 47}
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 
 
