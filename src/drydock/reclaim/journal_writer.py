@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fcntl
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -142,14 +142,13 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be changed.
         """
-        (number,) = self._numbers(1)
         to = None if place is None else shown(place)
-        line = RestoreLine(
-            number, "restore", shown(restore.path), to, shown(restore.layer), restore.bytes, restore.why,
-            restore.expect, note.owner, note.manifest,
+        return self._intend(
+            lambda number: RestoreLine(
+                number, "restore", shown(restore.path), to, shown(restore.layer), restore.bytes, restore.why,
+                restore.expect, note.owner, note.manifest,
+            )
         )  # fmt: skip
-        self._write([line], sync=True)
-        return number
 
     def intend_names(self, change: NameChange, backup: RawPath) -> int:
         """Write that names of images are going to be deleted, and sync; give the number of the action.
@@ -157,11 +156,9 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be changed.
         """
-        (number,) = self._numbers(1)
         names = [NamedImage(shown(name), shown(image)) for name, image in change.names]
-        line = NamesLine(number, "names", shown(change.data), names, change.before, change.after, shown(backup))
-        self._write([line], sync=True)
-        return number
+        data, kept = shown(change.data), shown(backup)
+        return self._intend(lambda number: NamesLine(number, "names", data, names, change.before, change.after, kept))
 
     def intend_compaction(self, path: RawPath, size: int) -> int:
         """Write that a database of so many bytes is going to be compacted, and sync; give the number of the action.
@@ -169,9 +166,7 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be changed.
         """
-        (number,) = self._numbers(1)
-        self._write([CompactLine(number, "compact", shown(path), size)], sync=True)
-        return number
+        return self._intend(lambda number: CompactLine(number, "compact", shown(path), size))
 
     def note_missing(self, paths: Iterable[RawPath]) -> None:
         """Write which paths are missing before the edits, so that undo does not ask for them.
@@ -192,10 +187,8 @@ class JournalWriter:
         Raises:
             ActionFailed: the line is not on disk, so nothing may be edited.
         """
-        (number,) = self._numbers(1)
         noted = msgspec.convert(fields, EditNumbers)
-        self._write([EditLine(number, "edit", shown(path), noted)], sync=True)
-        return number
+        return self._intend(lambda number: EditLine(number, "edit", shown(path), noted))
 
     def end(self, number: int, status: Status, freed: int = 0, detail: str = "") -> None:
         """Write how the action ``number`` ended.
@@ -220,6 +213,12 @@ class JournalWriter:
     def close(self) -> None:
         """Close the file and let go of its lock."""
         os.close(self._fd)
+
+    def _intend(self, line: Callable[[int], JournalLine]) -> int:
+        """Write and sync the line of one action, made with its number; give the number."""
+        (number,) = self._numbers(1)
+        self._write([line(number)], sync=True)
+        return number
 
     def _numbers(self, count: int) -> list[int]:
         """The numbers of the next actions."""
