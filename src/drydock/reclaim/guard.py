@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drydock.model.errors import Refused
@@ -40,7 +42,7 @@ def refuse_if_used(root: Root, *, held: bool = False) -> None:
 
     users = [
         f"{shown(each.name)} (pid {each.pid}) {each.why}; stop it: {each.stop}"
-        for each in _processes(root, _PATIENCE if held else 0)
+        for each in _settled(partial(processes.users, root), _PATIENCE if held else 0)
     ]
     if not users:
         own = os.stat("/proc/self/ns/mnt").st_ino
@@ -61,13 +63,11 @@ def refuse_if_used(root: Root, *, held: bool = False) -> None:
         raise Refused(f"{shown(root.path)} is in use: {'; '.join(users[:_LISTED])}{more}")
 
 
-def _processes(root: Root, patience: float) -> list[Process]:
+def _settled(look: Callable[[], list[Process]], patience: float) -> list[Process]:
     """The processes that use a root; if all of them are drydock, those that still do after some seconds."""
-    from drydock.evidence.host import processes  # noqa: PLC0415 - as above
-
     end = time.monotonic() + patience
     while True:
-        users = processes.users(root)
+        users = look()
         # The one file is called drydock-VERSION-linux-ARCH.
         passing = bool(users) and all(each.name.startswith(b"drydock") for each in users)
         if not passing or time.monotonic() >= end:

@@ -37,8 +37,6 @@ _LARGEST = 1 << 24
 _KUBERNETES = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S)
 _TASKS = b"io.containerd.runtime.v2.task"
 
-_FLAGS = 6  # after the name, which may have spaces
-_PF_KTHREAD = 0x00200000  # include/linux/sched.h, Linux 6.18
 _CGROUP = 1 << 16
 _MAPPED = re.compile(rb"^(?:[^ \n]+ +){5}(/.*)$", re.MULTILINE)
 """A line of /proc/PID/maps with a path (proc_pid_maps(5)); the five fields before it have no spaces."""
@@ -102,8 +100,6 @@ class _ProcessSearch:
             if process.pid == os.getpid() or process.info["status"] == psutil.STATUS_ZOMBIE:
                 continue
             arguments = [os.fsencode(each) for each in process.info["cmdline"] or ()]
-            if not arguments and _is_kernels(process.pid):
-                continue
             name = program(arguments, os.fsencode(process.info["name"] or ""))
             found = self._judge(process.pid, name, arguments, starter=process.pid in starters)
             if found is not None:
@@ -308,12 +304,6 @@ def _containerd_root(process: bytes) -> RawPath | None:
         if name == CONTAINERD_ROOT and value.startswith(b"/"):  # dockerd does not start with a relative one
             return RawPath(value)
     return None
-
-
-def _is_kernels(pid: int) -> bool:
-    """Whether this is a thread of the kernel, which opens no files (/proc/PID/stat, field 9, of proc_pid_stat(5))."""
-    fields = _read(b"/proc/%d/stat" % pid).rpartition(b")")[2].split()
-    return len(fields) > _FLAGS and bool(int(fields[_FLAGS]) & _PF_KTHREAD)
 
 
 def _read(path: bytes) -> bytes:
