@@ -16,6 +16,7 @@ from drydock.model.plans import FieldDrop, LeaseEnd
 from drydock.model.store import Store
 from drydock.verdict.build_cache import find_broken
 from drydock.verdict.leases import Judgement, build_record, is_dockers, is_standalone
+from drydock.verdict.reach import closure
 
 _WHY = "builds that use it fail, because its snapshot, or that of a record that it depends on, does not exist"
 _ENDS = "its cache record goes"
@@ -72,10 +73,4 @@ def _with_dependants(cache: BuildCache, names: Iterable[bytes]) -> list[bytes]:
         for name in (*record.parents, record.equal_mutable):
             if name:
                 needing.setdefault(name, []).append(record.id)
-    pending = list(found)
-    while pending:
-        for name in needing.get(pending.pop(), ()):
-            if name not in found:
-                found.add(name)
-                pending.append(name)
-    return sorted(found)
+    return sorted(closure(found, needing))

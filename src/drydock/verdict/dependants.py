@@ -10,6 +10,7 @@ from drydock.model.objects import Verdict
 from drydock.model.text import shown
 from drydock.verdict.graph import visited
 from drydock.verdict.judge import Reach
+from drydock.verdict.reach import closure
 
 
 class Dependants:
@@ -23,16 +24,10 @@ class Dependants:
 
     def of(self, refs: Iterable[Ref]) -> tuple[list[Ref], list[Ref]]:
         """The images and the containers that reach any of ``refs``; a container of dockerd is given by its lease."""
-        seen = set(refs)
-        if not seen:
+        starts = set(refs)
+        if not starts:
             return [], []
-        sources = self._sources()
-        pending = list(seen)
-        while pending:
-            for before in sources.get(pending.pop(), ()):
-                if before not in seen:
-                    seen.add(before)
-                    pending.append(before)
+        seen = closure(starts, self._sources())
         images = sorted(ref for ref in seen if ref.kind is Kind.IMAGE)
         return images, self.containers(seen)
 

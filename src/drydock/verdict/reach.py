@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from drydock.model.names import Ref
 from drydock.verdict.graph import Flat, Graph, Key, Node, visited
+
+_T = TypeVar("_T", bound=Hashable)
 
 
 class Marks(Mapping[Node, Ref]):
@@ -134,6 +137,18 @@ def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = 
                 reached[target] = node
                 queue.append(target)
     return reached
+
+
+def closure(starts: Iterable[_T], leads_to: Mapping[_T, Iterable[_T]]) -> set[_T]:
+    """Some things and all that they lead to, by a table of what each leads to."""
+    seen = set(starts)
+    pending = list(seen)
+    while pending:
+        for each in leads_to.get(pending.pop(), ()):
+            if each not in seen:
+                seen.add(each)
+                pending.append(each)
+    return seen
 
 
 def path_to(reached: Mapping[Node, Node | None], node: Node) -> list[Node]:
