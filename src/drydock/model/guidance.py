@@ -59,8 +59,8 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "unpacked from. A power cut leaves empty files, for example. Of a snapshot of erofs, `layer.erofs` is "
             "damaged. With overlayfs, `drydock repair --restore-files` unpacks the layer again, and nothing has to be "
             "pulled.",
-            "Run `drydock repair --restore-files`. Of what it does not unpack again it deletes the records: then pull "
-            "the image that it names.",
+            "Run `drydock repair --restore-files`. It deletes the records of layers that it cannot unpack again. Then "
+            "pull the images that it names.",
             page="verify.md",
         ),
         FindingCode.SNAPSHOT_SIZE: Guidance(

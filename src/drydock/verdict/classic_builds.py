@@ -21,7 +21,7 @@ _INTERRUPTED = "a removal or a build was interrupted: no lease and no cache reco
 
 
 class LetGo(NamedTuple):
-    """What goes of a builder although nobody chose it: what BuildKit drops by itself, and what a kill left of that."""
+    """What goes of a builder unasked: what BuildKit drops by itself, and what a kill left of that."""
 
     left: Builds
     """What the builder has and uses without it."""
@@ -32,7 +32,7 @@ class LetGo(NamedTuple):
 
 
 def find_let_go(layers: LayerStore, kept: Collection[bytes] = ()) -> LetGo:
-    """What goes of the builder although nobody chose it; nothing if that is not known for sure.
+    """What goes of the builder unasked; nothing if that is not known for sure.
 
     Args:
         layers: the classic store.

@@ -46,7 +46,7 @@ class MarkedRecords(Protocol):
         """For each record of a blob the first start that reaches it, None for none."""
 
     def absent(self) -> set[Ref]:
-        """The references of what is reached and has no record."""
+        """The references that are reached and have no record."""
 
 
 @dataclass(slots=True)

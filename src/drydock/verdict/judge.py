@@ -89,7 +89,7 @@ class Reach:
         yield from self.leased
 
     def absent(self) -> set[Ref]:
-        """The references of what is reached and has no record."""
+        """The references that are reached and have no record."""
         refs = chain(map(visited, self.live.without_places()), self.leased)
         return {ref for ref in refs if ref not in self.graph.records}
 
