@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from mmap import mmap
 from typing import Any, Final, TypeAlias
 
 from bbolt_reader.page import COUNT, HEADER, ID, PAGE_LEAF
-from bbolt_reader.shape import Shape
+from bbolt_reader.shape import PageForm, Shape
 from bbolt_reader.source import CHUNK
 from bbolt_reader.tree import MAX_DEPTH, Loaded, Tree
 
@@ -105,12 +106,44 @@ class Bucket:
         page = tree.load(pgid, self.offset)
         return (self._learn(page),) if page[0] == PAGE_LEAF else map(self.batch, tree.leaves_below(page))
 
+    def formed(self) -> tuple[PageForm, tuple[Any, ...]] | None:
+        """The form of this bucket's only page, and the page as its form unpacks it.
+
+        None if the bucket has more pages or none, or if too few pages of its form were met yet.
+        """
+        tree, pgid = self.tree, self.root
+        start = pgid * tree.page_size
+        if not 1 < pgid < tree.end or self._depth >= MAX_DEPTH:
+            return None
+        if start // CHUNK in tree.populated:
+            data: bytes | mmap = tree.mapping
+        elif tree.leaves:
+            data, start = tree.window(start, tree.page_size, pgid)
+        else:
+            return None
+        head = data[start + ID : start + HEADER + HEADER * data[start + COUNT]]
+        form = tree.forms.get(head)
+        if form is None:
+            if head in tree.leaves and head not in tree.forms:
+                tree.learn_form(head, data[start : start + tree.page_size])
+            return None
+        fields = form.unpack(data, start)
+        if fields[0] != pgid or form.fixed_of(fields) != form.fixed:
+            return None
+        # As in batches().
+        if tree.owners[pgid]:
+            tree.claim(pgid, self.offset)
+        else:
+            tree.owners[pgid] = self.offset
+        return form, fields
+
     def leaves(self) -> Iterator[Leaf]:
         """The leaf pages, each with its entries as they lie there: no bucket of them is made before it is asked for."""
         page = self.tree.load(self.root, self.offset) if self.root else self.inline()
-        return map(self._leaf, (page,) if page[0] == PAGE_LEAF else self.tree.leaves_below(page))
+        return map(self.leaf, (page,) if page[0] == PAGE_LEAF else self.tree.leaves_below(page))
 
-    def _leaf(self, page: Loaded) -> Leaf:
+    def leaf(self, page: Loaded) -> Leaf:
+        """One leaf page of this bucket, with its entries as they lie there."""
         shape = self.tree.shape_of(page)
         _, data, start, _, _, base = page
         if not self.root:

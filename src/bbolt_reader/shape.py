@@ -1,17 +1,19 @@
 """The shape of a leaf page: the lengths of its keys and values, as one call that unpacks them all.
 
-A form is more: the shape and the keys of an inline bucket, which are known before any such bucket is met.
+A form is more: the shape and the keys of an inline bucket, which are known before such a bucket is met. The form of a
+page has those of all inline buckets in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from operator import itemgetter
 from struct import Struct
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from bbolt_reader import packed
-from bbolt_reader.page import HEADER, ID, PAGE_LEAF
+from bbolt_reader.page import HEADER, ID, MAX_KEY, PAGE_LEAF
 
 _SEQUENCE: Final = 8
 """Bytes of a bucket's sequence, which its page follows if it is inline."""
@@ -81,6 +83,10 @@ class Form(NamedTuple):
     fixed: tuple[bytes, ...]
     """The fixed parts: the first is the header of its page, with its elements and its first key; then the other keys.
     """
+    keys: tuple[bytes, ...]
+    """All its keys, in ascending order."""
+    codes: str
+    """What ``Struct`` made :attr:`unpack` of, without the byte order."""
 
     @classmethod
     def of(cls, keys: Sequence[bytes], lengths: Sequence[int]) -> Form:
@@ -89,11 +95,92 @@ class Form(NamedTuple):
         for key, length in zip(keys, lengths, strict=True):
             elements += packed.LEAF_ELEMENT.pack(0, behind - len(elements), len(key), length)
             behind += len(key) + length
-        first = packed.PAGE_HEADER.pack(0, PAGE_LEAF, len(keys), 0)[ID:] + elements + keys[0]
-        fixed = (first, *keys[1:])
-        parts = (f"{len(part)}s{length}s" for part, length in zip(fixed, lengths, strict=True))
-        form = Struct(f"<{_SEQUENCE + ID}x" + "".join(parts))
-        return cls(form.size, form.unpack, fixed)
+        header = packed.PAGE_HEADER.pack(0, PAGE_LEAF, len(keys), 0)[ID:]
+        fixed = (header + elements + b"".join(keys[:1]), *keys[1:])
+        parts = (f"{len(part)}s{length}s" for part, length in zip(fixed, lengths, strict=False))
+        codes = f"{_SEQUENCE + ID}x" + ("".join(parts) if keys else f"{len(header)}s")
+        form = Struct("<" + codes)
+        return cls(form.size, form.unpack, fixed, tuple(keys), codes)
+
+    @classmethod
+    def met(cls, bucket: bytes) -> Form | None:
+        """The form of an inline bucket; None if it is not exactly as bbolt writes it.
+
+        Args:
+            bucket: the bytes behind its root.
+        """
+        start = _SEQUENCE + HEADER
+        if len(bucket) < start:
+            return None
+        at = start + HEADER * packed.PAGE_HEADER.unpack_from(bucket, _SEQUENCE)[2]
+        if at > len(bucket):
+            return None
+        keys, lengths = list[bytes](), list[int]()
+        for _, _, key, value in packed.LEAF_ELEMENT.iter_unpack(bucket[start:at]):
+            keys.append(bucket[at : at + key])
+            lengths.append(value)
+            at += key + value
+        if at != len(bucket) or any(
+            after <= before or len(after) > MAX_KEY for before, after in pairwise([b"", *keys])
+        ):
+            return None
+        form = cls.of(keys, lengths)
+        return form if form.unpack(bucket)[::2] == form.fixed else None
+
+
+class PageForm(NamedTuple):
+    """Leaf pages with the same elements, whose inline buckets have the same forms.
+
+    A page with these elements that has, unpacked, the :attr:`fixed` parts, is of this form: then nothing in its inline
+    buckets is unchecked.
+    """
+
+    unpack: Any
+    """``Struct.unpack_from``, from a page's first byte: its id, then its parts."""
+    fixed: tuple[bytes, ...]
+    """Of each inline bucket the root, which is zeros, and the fixed parts of its form."""
+    fixed_of: _Picker
+    """Takes these parts from the unpacked ones."""
+    keys_of: _Picker
+    """Takes the keys of the page."""
+    values_of: _Picker
+    """Takes the values of the page and of its inline buckets, in the order of the file."""
+    below: tuple[tuple[bytes, ...] | None, ...]
+    """For each key of the page the keys of its inline bucket, or None for a value."""
+
+    @classmethod
+    def of(cls, page: bytes) -> PageForm | None:
+        """The form of a leaf page whose elements were checked.
+
+        None if it is empty, if a bucket in it has pages of its own, or if it is not exactly as bbolt writes it.
+        """
+        at = HEADER + HEADER * packed.PAGE_HEADER.unpack_from(page)[2]
+        # What each part is: a key, a value, or a fixed part.
+        codes, kinds = f"<Q{at - ID}x", " "
+        fixed: list[bytes] = []
+        below: list[tuple[bytes, ...] | None] = []
+        for place, (is_bucket, pos, key, value) in enumerate(packed.LEAF_ELEMENT.iter_unpack(page[HEADER:at]), 1):
+            if HEADER * place + pos != at:
+                return None
+            at += key + value
+            codes += f"{key}s"
+            kinds += "k"
+            if not is_bucket:
+                codes += f"{value}s"
+                kinds += "v"
+                below.append(None)
+                continue
+            form = Form.met(page[at - value + ID : at])
+            if form is None or any(page[at - value : at - value + ID]):
+                return None
+            codes += f"{ID}s{form.codes}"
+            kinds += "f" + ("fv" * len(form.keys) or "f")
+            fixed += (bytes(ID), *form.fixed)
+            below.append(form.keys)
+        fixed_of, keys, values = (
+            _picker([number for number, each in enumerate(kinds) if each == kind]) for kind in "fkv"
+        )
+        return cls(Struct(codes).unpack_from, tuple(fixed), fixed_of, keys, values, tuple(below)) if below else None
 
 
 def _picker(fields: list[int]) -> _Picker:

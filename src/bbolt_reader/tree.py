@@ -21,7 +21,7 @@ from bbolt_reader.page import (
     BranchElement,
     formats,
 )
-from bbolt_reader.shape import Lengths, Shape
+from bbolt_reader.shape import Lengths, PageForm, Shape
 from bbolt_reader.source import CHUNK, READ_LIMIT, Source
 
 MAX_DEPTH: Final = 64
@@ -29,6 +29,9 @@ MAX_DEPTH: Final = 64
 
 _SHAPES_KEPT: Final = 4096
 _SHAPE_ELEMENTS: Final = 64
+_FORMS_KEPT: Final = 512
+_FORM_BYTES: Final = 1 << 16
+"""The largest page that has a form: of a hostile file the forms must not take much memory."""
 _GAPS_KEPT: Final = 100
 _ARRAY_PAGES: Final = 1 << 23
 _COVERED: Final = 1 << 18
@@ -52,9 +55,9 @@ class Tree:
     __slots__ = (
         "_covered",
         "_most_covered",
-        "_window",
         "branch",
         "end",
+        "forms",
         "gaps",
         "header",
         "inlines",
@@ -67,6 +70,7 @@ class Tree:
         "populated",
         "shapes",
         "source",
+        "window",
     )
 
     def __init__(self, source: Source, meta: Meta) -> None:
@@ -83,11 +87,13 @@ class Tree:
         them. Such bytes were checked in full when they were first met."""
         self.inlines: dict[bytes, Shape] = {}
         """As :attr:`leaves`, for the pages of inline buckets, which have no buckets in them."""
+        self.forms: dict[bytes, PageForm | None] = {}
+        """The forms of pages whose shape is in :attr:`leaves`, by the same bytes; None for a page that has none."""
         # bbolt leaves no byte between entries (v1.3.6 node.go write). A gap means that an element or the count was
         # written over. Pages of one shape are checked once, so this has some of the gaps, not all.
         self.gaps: set[int] = set()
         self._covered, self._most_covered = 0, _COVERED
-        self._window = source.window
+        self.window = source.window
         # Both belong to the source: populated chunks lie wholly in the file, and a closed source has none.
         self.populated = source.populated if meta.page_size <= CHUNK else frozenset[int]()
         self.mapping: bytes | mmap = source.mapping or b""
@@ -120,7 +126,7 @@ class Tree:
         if offset // CHUNK in self.populated:
             data, start = self.mapping, offset
         else:
-            data, start = self._window(offset, length, pgid)
+            data, start = self.window(offset, length, pgid)
         own, flags, count, overflow = self.header(data, start)
         if own != pgid:
             raise self.corrupt(f"the page is overwritten: its header has the number {own}", offset)
@@ -129,7 +135,7 @@ class Tree:
         if overflow:
             length *= overflow + 1
             self._cover(pgid, overflow, referrer)
-            data, start = self._window(offset, length, pgid)
+            data, start = self.window(offset, length, pgid)
         if HEADER + HEADER * count > length and flags != PAGE_FREELIST:
             raise self.corrupt(f"the page has {count} elements in {length} bytes", offset)
         return flags, data, start, start + length, count, offset - start
@@ -263,10 +269,21 @@ class Tree:
         if count <= _SHAPE_ELEMENTS and len(kinds) < _SHAPES_KEPT:
             kinds[data[start + ID : start + HEADER + HEADER * count]] = shape
 
+    def learn_form(self, head: bytes, page: bytes) -> None:
+        """Remember the form of a page for pages like it, when its shape is met again: it takes longer than its check.
+
+        Args:
+            head: its first bytes, a key of :attr:`leaves`.
+            page: all its bytes.
+        """
+        if len(self.forms) < _FORMS_KEPT and self.page_size <= _FORM_BYTES:
+            self.forms[head] = PageForm.of(page)
+
     def forget(self) -> None:
         """Give back the memory of shapes; they are worked out again when they are needed."""
         self.shapes.clear()
         self.leaves.clear()
+        self.forms.clear()
         self.inlines.clear()
 
     def note_gap(self, offset: int) -> None:

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import islice, pairwise
 from operator import lt
 from typing import Final, NamedTuple
 
-from bbolt_reader.bucket import Batch, Bucket
+from bbolt_reader.bucket import Bucket, Leaf
 from bbolt_reader.database import Database
 from bbolt_reader.errors import BoltError, Truncated, Unreadable
 from bbolt_reader.meta import PAGE_META, Meta
 from bbolt_reader.page import HEADER, PAGE_FREELIST, PAGE_LEAF, formats
+from bbolt_reader.shape import Form
 from bbolt_reader.tree import MAX_DEPTH, Loaded
 
 EACH: Final = 100
 """The most damages of one kind that are reported one by one; the others are counted."""
 
 _OFTEN: Final = 256
+_FORMS_KEPT: Final = 256
+_FORM_BYTES: Final = 4096
+"""The largest inline bucket that has a form: of a hostile file the forms must not take much memory."""
 _FREELIST_FIELD: Final = HEADER + 32
 
 
@@ -105,6 +109,8 @@ class _Verifier:
         # Most records have the keys of the record before, which are in order then: of a page, and of an inline bucket.
         self._usual: Sequence[bytes] = ()
         self._usual_inline: Sequence[bytes] = ()
+        self._forms: dict[int, Form] = {}
+        """Of inline buckets, by their bytes behind the root."""
 
     def run(self) -> Iterator[Damage]:
         for meta in self._database.metas:
@@ -172,17 +178,21 @@ class _Verifier:
                 self._progress(_OFTEN)
             try:
                 if isinstance(step, Bucket):
-                    # The hot path: nearly all buckets have one page.
+                    # The hot path: nearly all buckets have one page, which is like others.
+                    if self._is_usual(step):
+                        continue
                     batches = step.batches()
                     if type(batches) is tuple:
+                        keys, _, buckets = batches[0]
                         yield from self._leaf(
-                            batches[0], _PageToVerify(step.root, step.offset, b"", None, 0, step), stack
+                            keys, buckets, _PageToVerify(step.root, step.offset, b"", None, 0, step), stack
                         )
                         continue
                     step = _PageToVerify(step.root, step.offset, b"", None, 0, step)
                 page = self._tree.load(step.pgid, step.referrer)
                 if page[0] == PAGE_LEAF:
-                    yield from self._leaf(step.bucket.batch(page), step, stack)
+                    leaf = step.bucket.leaf(page)
+                    yield from self._leaf(leaf.keys, self._unusual(leaf), step, stack)
                 else:
                     yield from self._branch(page, step, stack)
             except BoltError as error:
@@ -209,8 +219,38 @@ class _Verifier:
             except BoltError as error:
                 yield damage_of(error)
 
-    def _leaf(self, batch: Batch, step: _PageToVerify, stack: list[Bucket | _PageToVerify]) -> Iterator[Damage]:
-        keys, _, buckets = batch
+    def _is_usual(self, bucket: Bucket) -> bool:
+        """Whether a bucket has one page that is like others, and is in order."""
+        formed = bucket.formed()
+        if formed is None:
+            return False
+        form, fields = formed
+        keys = form.keys_of(fields)
+        if keys != self._usual:
+            if not _in_order(keys, b"", None):
+                return False
+            self._usual = keys
+        return True
+
+    def _unusual(self, leaf: Leaf) -> Iterator[Bucket]:
+        """The buckets of a page, without inline buckets that are like others."""
+        forms = self._forms
+        for index, inline in enumerate(leaf.inlines()):
+            if inline is not None:
+                form = forms.get(len(inline))
+                if form is None and len(inline) <= _FORM_BYTES and len(forms) < _FORMS_KEPT:
+                    form = Form.met(inline)
+                    if form is not None:
+                        forms[len(inline)] = form
+                if form is not None and form.unpack(inline)[::2] == form.fixed:
+                    continue
+            value = leaf.value(index)
+            if isinstance(value, Bucket):
+                yield value
+
+    def _leaf(
+        self, keys: Sequence[bytes], buckets: Iterable[Bucket], step: _PageToVerify, stack: list[Bucket | _PageToVerify]
+    ) -> Iterator[Damage]:
         anywhere = not step.low and step.high is None
         if not keys:
             self._emptied(step)
@@ -227,12 +267,12 @@ class _Verifier:
                     stack.append(below)
                     continue
                 # An inline bucket has one page, and no buckets in it.
-                ((keys, _, _),) = below.batches()
-                if keys != self._usual_inline:
-                    if _in_order(keys, b"", None):
-                        self._usual_inline = keys
+                ((names, _, _),) = below.batches()
+                if names != self._usual_inline:
+                    if _in_order(names, b"", None):
+                        self._usual_inline = names
                     else:
-                        yield from self._disorder(below.inline(), keys, b"", None)
+                        yield from self._disorder(below.inline(), names, b"", None)
             except BoltError as error:
                 yield damage_of(error)
 

@@ -176,3 +176,95 @@ def test_entries_as_they_lie_in_their_pages(tmp_path):
                         given += 1
             assert found == expected
             assert given == (498 if name == b"records" else 0)
+
+
+def by_form(bucket):
+    """A bucket as a dict by the form of its page; None if it has no form yet, or the error that this ends with."""
+    try:
+        formed = bucket.formed()
+    except BoltError as error:
+        return str(error), error.page, error.offset
+    if formed is None:
+        return None
+    form, fields = formed
+    values = iter(form.values_of(fields))
+    return {
+        key: next(values) if names is None else {name: next(values) for name in names}
+        for key, names in zip(form.keys_of(fields), form.below, strict=True)
+    }
+
+
+@settings(max_examples=300)
+@given(
+    patches=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),
+    mapped=st.booleans(),
+)
+@patch(0, "<Q", 2)  # its id
+@patch(8, "<H", 1)  # flags
+@patch(10, "<H", 3)  # count
+@patch(16, "<I", 1)  # the first element: flags, position, sizes
+@patch(20, "<I", 60)
+@patch(LABELS - AT, "<Q", 2)  # the labels: root, then flags, count and an element of the inline page
+@patch(LABELS - AT + 8, "<Q", 2)  # their sequence, which may be any number
+@patch(LABELS - AT + 24, "<H", 1)
+@patch(LABELS - AT + 26, "<H", 1)
+@patch(LABELS - AT + 32, "<I", 1)
+@patch(LABELS - AT + 36, "<I", 4000)
+def test_a_form_hides_no_damage(tmp_path_factory, patches, mapped):
+    """Any bytes of the last of ten pages of one form changed: it has no form then, or says what it says without one."""
+    path = tmp_path_factory.getbasetemp() / "formed.db"
+    data = bytearray(SOUND.data)
+    for offset, raw in patches:
+        data[AT + offset : AT + offset + len(raw)] = raw
+    path.write_bytes(data)
+    with Database.open(path, mapped=mapped) as database:
+        *others, damaged = [record for _, record in database.root.bucket(b"records").buckets()]
+        for number, record in enumerate(others):
+            found = by_form(record)
+            # The first is looked at byte by byte, and the form is worked out when there is a second page like it.
+            assert found == (None if number < 2 else TREE[b"records"][record.path[-1]])
+            assert plain(record) == TREE[b"records"][record.path[-1]]
+        assert by_form(damaged) in (None, last(path, likes=False, mapped=mapped))
+
+
+def test_a_form_claims_its_page(tmp_path):
+    """A page of two buckets is seen by the form, too."""
+    name = SOUND.data.index(LAST) + len(LAST)
+    image = boltwriter.image(TREE, page_size=PAGE)
+    image.patch(name, struct.pack("<Q", SOUND.roots[b"records", b"record3"])).save(tmp_path / "file.db")
+    with Database.open(tmp_path / "file.db") as database:
+        *others, last_one = [record for _, record in database.root.bucket(b"records").buckets()]
+        for record in others:
+            assert by_form(record) is None or plain(record) == by_form(record)
+            plain(record)
+        with pytest.raises(Corrupt, match="referenced here and at"):
+            last_one.formed()
+
+
+INLINE = Form.of((b"one", b"two"), (3, 1))
+BUCKET = bytes(16) + b"".join((INLINE.fixed[0], b"123", INLINE.fixed[1], b"4"))
+
+
+@pytest.mark.parametrize(
+    ("bucket", "keys"),
+    [
+        (BUCKET, (b"one", b"two")),
+        (bytes(16) + struct.pack("<HHI", 2, 0, 0), ()),
+        (BUCKET + b"\0", None),
+        (BUCKET[:-1], None),
+        (BUCKET.replace(b"one", b"two"), None),
+        (bytes(16) + b"".join((*Form.of((b"two", b"one"), (0, 0)).fixed,)), None),
+        (BUCKET[:24] + b"\1" + BUCKET[25:], None),  # flags of the first entry: a bucket in it
+        (BUCKET[:16] + b"\1" + BUCKET[17:], None),  # flags of the page
+        (BUCKET[:18] + b"\xff\xff" + BUCKET[20:], None),  # its count
+        (BUCKET[:20], None),
+        (b"", None),
+    ],
+)
+def test_only_what_bbolt_writes_has_a_form(bucket, keys):
+    """A form of an inline bucket is one that leaves nothing in it unchecked, the order of its keys among it."""
+    met = Form.met(bucket)
+    assert (None if met is None else met.keys) == keys
+    if met is not None:
+        made = Form.of(keys, (3, 1)[: len(keys)])
+        assert (met.size, met.fixed, met.codes) == (made.size, made.fixed, made.codes)

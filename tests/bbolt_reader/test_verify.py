@@ -2,12 +2,13 @@
 
 import random
 import struct
+import sys
 
 import pytest
 from fuzz.pages import File
 from tests.support import boltwriter, gobbolt
 
-from bbolt_reader import BoltError, Database, DeclaredDatabase, check, verify
+from bbolt_reader import BoltError, Database, DeclaredDatabase, Form, check, verify
 
 needs_go = pytest.mark.skipif(bool(gobbolt.why_not()), reason=gobbolt.why_not() or "Go is there")
 
@@ -229,3 +230,42 @@ def test_records_like_others_are_looked_at_as_well(tmp_path, monkeypatch):
                 assert list(map(str, found(path))) == list(map(str, short))
             told += bool(short)
     assert told > length
+
+
+RECORD = {b"createdat": b"123456", b"size": b"78", b"updatedat": b"9"}
+LABELLED = RECORD | {b"labels": {b"one": b"1", b"two": b"2" * 150}}
+
+
+@pytest.mark.parametrize(("record", "number", "at_least"), [(RECORD, 40, 120), (LABELLED, 6, 200)])
+def test_a_form_hides_no_damage_from_the_check(tmp_path, monkeypatch, record, number, at_least):
+    """Of records in pages below a branch, and of records with a page of their own: whatever byte of one is wrong."""
+    path = tmp_path / "file.db"
+    records = {b"record%02d" % each: record for each in range(number)}
+    boltwriter.write(path, {b"v1": {b"records": records}}, page_size=1024)
+    sound = path.read_bytes()
+    last = b"record%02d" % (number - 1)
+    if record is LABELLED:
+        start = struct.unpack_from("<Q", sound, sound.rindex(last) + len(last))[0] * 1024
+        length = 16 + 4 * 16 + 250
+    else:
+        start = sound.rindex(last) + len(last)
+        length = 16 + 16 + 3 * 16 + sum(map(len, (*record, *record.values())))
+    told, forms = 0, []
+    met = Form.met
+    monkeypatch.setattr(Form, "met", lambda bucket: forms.append(bucket) or met(bucket))
+    for place in range(start, start + length):
+        for change in (1, 0x80):
+            data = bytearray(sound)
+            data[place] ^= change
+            path.write_bytes(data)
+            forms.clear()
+            short = found(path)
+            assert forms
+            with monkeypatch.context() as patch:
+                patch.setattr("bbolt_reader.tree._FORMS_KEPT", 0)
+                patch.setattr(sys.modules["bbolt_reader.verify"], "_FORMS_KEPT", 0)
+                forms.clear()
+                assert list(map(str, found(path))) == list(map(str, short))
+                assert not forms
+            told += bool(short)
+    assert told > at_least
