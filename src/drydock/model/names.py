@@ -2,7 +2,7 @@
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, NewType
 
 RawPath = NewType("RawPath", bytes)
@@ -37,6 +37,9 @@ EXTRACTING = b"extract-"
 
 DIGEST = re.compile(rb"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 """The pattern of :func:`is_digest`, for code that would call that function for very many names."""
+_SHA256 = 71
+"""Bytes of nearly every digest."""
+_HEX = b"0123456789abcdef"
 
 DANGLING = b"moby-dangling@"
 """The beginning of the name of an image's record in Docker's image store that has no name of a user (moby
@@ -90,6 +93,19 @@ def is_within(path: bytes, top: bytes) -> bool:
 def is_digest(name: bytes) -> bool:
     """Whether ``name`` is a digest of an algorithm containerd's content store accepts (go-digest: sha256, 384, 512)."""
     return DIGEST.match(name) is not None
+
+
+def are_digests(raws: Sequence[bytes]) -> bool:
+    """Whether all of these are digests, as :func:`is_digest` has it; together if all are by SHA-256."""
+    if set(map(len, raws)) != {_SHA256}:
+        return all(map(DIGEST.match, raws))
+    # A pattern takes three times as long. Each has one colon, in its place, and it is the end of one "sha256:".
+    joined = b"".join(raws)
+    return (
+        joined[len(b"sha256") :: _SHA256] == b":" * len(raws)
+        and joined.count(b"sha256:") == len(raws)
+        and not joined.replace(b"sha256:", b"").translate(None, _HEX)
+    )
 
 
 def is_container_id(name: bytes) -> bool:

@@ -13,7 +13,7 @@ from tests.support.captures import captures
 from tests.support.gowriting import go_time, varint
 from tests.support.records import METADATA, nested
 
-from bbolt_reader import Database
+from bbolt_reader import Bucket, Database
 from drydock.evidence.containerd.content_records import UsualBlobs
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.model.findings import Severity
@@ -426,9 +426,75 @@ def test_blobs_come_out_the_same_the_short_way(tmp_path, monkeypatch, blobs, cut
     for short in (True, False):
         with monkeypatch.context() as patch, Database.open(path) as database:
             if not short:
-                patch.setattr(UsualBlobs, "read", lambda *_: None)
+                patch.setattr(UsualBlobs, "take_apart", lambda *_: None)
             found.append(read_metadata(database, RawPath(b"/meta.db")))
     assert found[0] == found[1]
+
+
+_DIGESTS = [b"sha256:%064x" % number for number in range(8)]
+_MOMENTS = st.sampled_from([go_time(7), go_time(7), go_time(9), b"x" * 15])
+_SIZES = st.sampled_from([varint(5), varint(6), varint(6), varint(-5), b"\xff"])
+_VALUES = st.one_of(
+    st.sampled_from([b"docker.io", *_DIGESTS]), st.sampled_from([b"", b"a\0", b"\xff\xff", b"sha256:" + b"x" * 64])
+)
+_LABELS = st.fixed_dictionaries(
+    {b"containerd.io/gc.ref.content.config": st.sampled_from(_DIGESTS)},
+    optional={
+        b"containerd.io/gc.ref.content.l.0": _VALUES,
+        b"containerd.io/gc.root": _VALUES,
+        b"containerd.io/gc.cond.snapshot/overlayfs": _VALUES,
+        b"containerd.io/gc.unknown": _VALUES,
+        b"owner\0": _VALUES,
+    },
+)
+_USUAL = {b"createdat": _MOMENTS, b"updatedat": _MOMENTS}
+_TARGETS = st.fixed_dictionaries(
+    {
+        b"digest": st.sampled_from([*_DIGESTS, b"sha256:x"]),
+        b"mediatype": st.sampled_from([b"m", b"m\0"]),
+        b"size": _SIZES,
+    }
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    image=st.fixed_dictionaries({**_USUAL, b"target": _TARGETS}, optional={b"labels": _LABELS, b"other": st.just(b"")}),
+    blob=st.fixed_dictionaries({**_USUAL, b"size": _SIZES, b"labels": _LABELS}),
+    cut=st.one_of(st.none(), st.integers(0, 2**32)),
+)
+def test_records_like_others_come_out_the_same(tmp_path, monkeypatch, image, blob, cut):
+    """The last of many images and manifests that are alike, which are read by form, is what it is field by field.
+
+    It differs from the others in its fields or in a byte of the file.
+    """
+    usual = {b"createdat": go_time(7), b"updatedat": go_time(7)}
+    target = {b"digest": _DIGESTS[0], b"mediatype": b"m", b"size": varint(5)}
+    labels = {b"containerd.io/gc.ref.content.config": _DIGESTS[1], b"containerd.io/gc.ref.content.l.0": _DIGESTS[2]}
+    images = {b"i%d" % number: {**usual, b"target": target} for number in range(6)}
+    labelled = {b"j%d" % number: {**usual, b"target": target, b"labels": {b"l": b"1"}} for number in range(6)}
+    named = {b"containerd.io/distribution.source.docker.io": b"library/x"}
+    blobs = {digest: {**usual, b"size": varint(5), b"labels": labels | named} for digest in _DIGESTS[:-1]}
+    if cut is None:
+        images[b"i9"] = image
+        blobs[_DIGESTS[-1]] = {**blob, b"labels": blob[b"labels"] | named}
+    path = tmp_path / "meta.db"
+    write(path, {b"v1": {b"ns": {b"images": images | labelled, b"content": {b"blob": blobs}}}})
+    if cut is not None:
+        data = bytearray(path.read_bytes())
+        data[2 * 4096 + cut % (len(data) - 2 * 4096)] ^= 1 + cut % 255
+        path.write_bytes(data)
+    found, formed, calls = [], Bucket.formed, []
+    for short in (True, False):
+        with monkeypatch.context() as patch, Database.open(path) as database:
+            if short:
+                patch.setattr(Bucket, "formed", lambda bucket: calls.append(formed(bucket)) or calls[-1])
+            else:
+                patch.setattr(Bucket, "formed", lambda _: None)
+                patch.setattr(UsualBlobs, "take_apart", lambda *_: None)
+            found.append(read_metadata(database, RawPath(b"/meta.db")))
+    assert found[0] == found[1]
+    assert cut is not None or sum(call is not None for call in calls) > 10
 
 
 @pytest.mark.parametrize("blank", [b"\0" * 9, b"\xff" * 9, b"tail\0\0"])

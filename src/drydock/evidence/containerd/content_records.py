@@ -6,8 +6,9 @@ Sources: containerd core/metadata/content.go, migrations.go migrateIngests (v2.1
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from bbolt_reader import BoltError, Bucket, Form, Leaf
 from drydock.evidence.containerd.encoding import (
@@ -21,7 +22,7 @@ from drydock.evidence.containerd.encoding import (
 from drydock.evidence.containerd.record import CONTENT_LABEL, Ledger, bucket_name
 from drydock.model import messages
 from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
-from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano
+from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano, are_digests
 from drydock.model.records import Blob, BlobRecords, Ingest, Labels, Metadata
 
 _KEPT = 1024
@@ -35,19 +36,16 @@ _FORMS = {
 """How a usual record without labels lies in the file, by its bytes, which differ with the size."""
 
 
-class UsualBlobs:
-    """Reads the blob records of one meta.db that have nothing unusual. Equal words are one object, to save memory.
+class UsualWords:
+    """Digests and labels that have nothing to report. Equal words are one object, to save memory.
 
     Attributes:
         digests: every valid digest met, by its bytes: a layer's digest is a key, and is in a label of each manifest
             that has the layer.
-        newest: the latest time of any record.
     """
 
-    def __init__(self, found: BlobRecords) -> None:
+    def __init__(self) -> None:
         self.digests: dict[bytes, Digest] = {}
-        self.newest: UnixNano | None = None
-        self._found = found
         # Names of labels are few, and thousands of records have each; the names of a record by how many they are.
         self._words: dict[bytes, bytes] = {}
         self._names: dict[int, tuple[bytes, ...]] = {}
@@ -59,18 +57,68 @@ class UsualBlobs:
             known = self.digests[raw] = Digest(raw)
         return known
 
-    def read(self, namespace: bytes, leaf: Leaf) -> bool:
-        """Add the records of a page, if all of them have nothing to report; else none of them.
+    def labels(self, names: tuple[bytes, ...], values: Sequence[bytes]) -> Labels | None:
+        """The labels of a record; None if Record.labels would report something."""
+        known = self._names.get(len(names), ())
+        if names != known:
+            if any(b"\0" in name or b"\xff" in name or _needs_a_look(name) for name in names):
+                return None
+            # A hostile file may have any number of names.
+            words = self._words if len(self._words) < _KEPT else dict(self._words)
+            known = tuple([words.setdefault(name, name) for name in names])
+            if len(names) < _KEPT:
+                self._names[len(names)] = known
+        digests: list[Digest | None] = list(map(self.digests.get, values))
+        if None in digests and are_digests(values):
+            digests = list(map(self.digests.setdefault, values, map(Digest, values)))
+        if None not in digests:
+            return dict(zip(known, digests, strict=True))  # type: ignore[arg-type] # as just asked
+        labels: dict[bytes, bytes] = {}
+        for name, value, digest in zip(known, values, digests, strict=True):
+            if digest is not None:
+                labels[name] = digest
+            elif name.startswith(CONTENT_LABEL):
+                if not _is_digest(value):
+                    return None
+                labels[name] = self.digests[value] = Digest(value)
+            elif b"\0" in value or b"\xff" in value:
+                return None
+            else:
+                labels[name] = value
+        return labels
 
-        Args:
-            namespace: of the records.
-            leaf: the page.
 
-        Returns:
-            Whether they were added.
-        """
+def _needs_a_look(name: bytes) -> bool:
+    """Whether the GC may follow a label in a way that drydock does not know, or that depends on the label's value."""
+    return may_be_a_gc_label(name) or is_condition_of_nothing(name, b"")
+
+
+class _TakenApart(NamedTuple):
+    """The records of one page."""
+
+    leaf: Leaf
+    values: list[Sequence[bytes]]
+    """Of each record the fields, without labels."""
+    labels: list[tuple[int, Labels]]
+    """Of records that have any, with their numbers."""
+
+
+class UsualBlobs:
+    """Reads the blob records of one meta.db that have nothing unusual.
+
+    Attributes:
+        newest: the latest time of any record.
+    """
+
+    def __init__(self, words: UsualWords, found: BlobRecords) -> None:
+        self.newest: UnixNano | None = None
+        self._words = words
+        self._found = found
+
+    def take_apart(self, leaf: Leaf) -> _TakenApart | None:
+        """The records of a page; None if there may be something to report about one of them."""
         values: list[Sequence[bytes]] = []
-        labels: dict[int, Labels] = {}
+        labels: list[tuple[int, Labels]] = []
         try:
             for index, inline in enumerate(leaf.inlines()):
                 form = None if inline is None else _FORMS.get(len(inline))
@@ -80,39 +128,60 @@ class UsualBlobs:
                     continue
                 found = self._labelled(leaf.value(index))
                 if found is None:
-                    return False
-                labels[index], fields = found
-                values.append(fields)
+                    return None
+                labels.append((index, found[0]))
+                values.append(found[1])
         except BoltError:
-            return False
-        return self._add(namespace, leaf.keys, values, labels)
+            return None
+        return _TakenApart(leaf, values, labels)
 
     def _labelled(self, value: bytes | Bucket) -> tuple[Labels, Sequence[bytes]] | None:
         """The labels and the other fields of a record; None if there may be something to report."""
         if not isinstance(value, Bucket):
             return None
-        names, fields = _entries(value)
+        formed = value.formed()
+        if formed is not None:
+            form, fields = formed
+            if form.keys_of(fields) != _LABELLED:
+                return None
+            *others, names = (form.below[place] for place in (0, 2, 3, 1))
+            if others != [None, None, None] or names is None:
+                return None
+            created, *values, size, updated = form.values_of(fields)
+            labels = self._words.labels(names, values)
+            return None if labels is None else (labels, (created, size, updated))
+        return self._met_first(value)
+
+    def _met_first(self, record: Bucket) -> tuple[Labels, Sequence[bytes]] | None:
+        names, entries = _entries(record)
         if names != _LABELLED:
             return None
-        created, in_labels, size, updated = fields
+        created, in_labels, size, updated = entries
         if not (isinstance(created, bytes) and isinstance(size, bytes) and isinstance(updated, bytes)):
             return None
-        labels = self._labels(in_labels) if isinstance(in_labels, Bucket) else None
+        names, entries = _entries(in_labels) if isinstance(in_labels, Bucket) else ((), ())
+        texts = [each for each in entries if isinstance(each, bytes)]
+        labels = self._words.labels(names, texts) if names and len(texts) == len(names) else None
         return None if labels is None else (labels, (created, size, updated))
 
-    def _add(
-        self,
-        namespace: bytes,
-        keys: Sequence[bytes],
-        values: Sequence[Sequence[bytes]],
-        labels: Mapping[int, Labels],
-    ) -> bool:
-        if not values or not all(map(_is_digest, keys)):
+    def add(self, namespace: bytes, pages: Sequence[_TakenApart]) -> bool:
+        """Add the records of pages, if all of them have nothing to report; else none of them.
+
+        Args:
+            namespace: of the records.
+            pages: in the order of the file.
+
+        Returns:
+            Whether they were added.
+        """
+        keys = list(chain.from_iterable([page.leaf.keys for page in pages]))
+        values = list(chain.from_iterable([page.values for page in pages]))
+        if not values or not are_digests(keys):
             return False
         raw_created, raw_sizes, raw_updated = zip(*values, strict=True)
         try:
             known = {raw: varint(raw) for raw in set(raw_sizes)}
-            sizes = array("q", [known[raw] for raw in raw_sizes])
+            sizes = array("q", map(known.__getitem__, raw_sizes))
             created = array("q", binary_times(raw_created))
             # Both are of one moment until a label is changed.
             updated = created if raw_created == raw_updated else array("q", binary_times(raw_updated))
@@ -123,50 +192,18 @@ class UsualBlobs:
         newest = max(created) if updated is created else max(*created, *updated)
         self.newest = UnixNano(newest if self.newest is None else max(newest, self.newest))
         first = len(self._found)
-        for index, of_record in labels.items():
-            self._found.labels[first + index] = of_record
-        self._found.extend(namespace, map(self.digests.setdefault, keys, map(Digest, keys)), sizes, created, updated)
+        for page in pages:
+            for index, labels in page.labels:
+                self._found.labels[first + index] = labels
+            first += len(page.values)
+        raws: list[Digest] = keys  # type: ignore[assignment] # as was checked
+        self._found.extend(namespace, map(self._words.digests.setdefault, keys, raws), sizes, created, updated)
         return True
 
-    def _labels(self, bucket: Bucket) -> Labels | None:
-        """The labels of a record; None if Record.labels would report something."""
-        names, values = _entries(bucket)
-        known = self._names.get(len(names), ())
-        if names != known:
-            if any(b"\0" in name or b"\xff" in name or may_be_a_gc_label(name) for name in names):
-                return None
-            # A hostile file may have any number of names.
-            words = self._words if len(self._words) < _KEPT else dict(self._words)
-            known = tuple([words.setdefault(name, name) for name in names])
-            if len(names) < _KEPT:
-                self._names[len(names)] = known
-        digests: list[Digest | None] = list(map(self.digests.get, values))  # type: ignore[arg-type] # some may be buckets
-        if None not in digests:
-            return dict(zip(known, digests, strict=True))  # type: ignore[arg-type] # as just asked
-        labels: dict[bytes, bytes] = {}
-        for name, value, digest in zip(known, values, digests, strict=True):
-            if not isinstance(value, bytes):
-                return None
-            if digest is not None:
-                labels[name] = digest
-            elif name.startswith(CONTENT_LABEL):
-                if not _is_digest(value):
-                    return None
-                labels[name] = self.digests[value] = Digest(value)
-            elif is_condition_of_nothing(name, value) or b"\0" in value or b"\xff" in value:
-                return None
-            else:
-                labels[name] = value
-        return labels
 
-
-def _entries(bucket: Bucket) -> tuple[Sequence[bytes], Sequence[bytes | Bucket]]:
+def _entries(bucket: Bucket) -> tuple[tuple[bytes, ...], tuple[bytes | Bucket, ...]]:
     """The keys and values of a bucket."""
-    batches = bucket.batches()
-    if type(batches) is tuple:  # one page, as nearly always
-        keys, values, _ = batches[0]
-        return keys, values
-    both = [(keys, values) for keys, values, _ in batches]
+    both = [(keys, values) for keys, values, _ in bucket.batches()]
     return tuple(chain.from_iterable(keys for keys, _ in both)), tuple(chain.from_iterable(each for _, each in both))
 
 
@@ -181,21 +218,22 @@ class ContentReader:
     def __init__(self, ledger: Ledger, found: Metadata, progress: Callable[[int], None] | None) -> None:
         self._ledger = ledger
         self._found = found
-        self._usual = UsualBlobs(found.blobs)
+        self.words = UsualWords()
+        self._usual = UsualBlobs(self.words, found.blobs)
         self._progress = progress
         self._legacy: tuple[bytes, ...] | None = None
 
     def end(self) -> None:
         """Finish, once all namespaces and the schema version are read."""
         found = self._found
-        found.digests = self._usual.digests
+        found.digests = self.words.digests
         if self._legacy is not None and found.schema_version > _LEGACY_SCHEMA:
             # The migration of the schema removes this bucket, so no engine reads it.
             self._ledger.blind(messages.OLD_INGESTS(version=found.schema_version), self._legacy)
 
     def digest(self, raw: bytes, bucket: Bucket) -> Digest:
         """A digest that a record in ``bucket`` names; an invalid one is reported."""
-        digest = self._usual.digest(raw)
+        digest = self.words.digest(raw)
         if digest is None:
             # The damaged bytes may have named data, which looks unnamed now.
             self._ledger.blind(messages.INVALID_DIGEST(bucket=bucket_name(bucket.path), value=raw), bucket.path)
@@ -228,19 +266,37 @@ class ContentReader:
         content.finish()
 
     def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
+        pages: list[_TakenApart] = []
         number = 0
         for leaf in self._ledger.leaves(bucket):
-            keys = leaf.keys
-            if not self._usual.read(namespace, leaf):
-                for index, key in enumerate(keys):
-                    below = self._ledger.below(bucket, key, leaf.value(index))
-                    if below is not None:
-                        self._blob(namespace, key, below)
-            number += len(keys)
-            if self._progress is not None and number >= _OFTEN:
-                self._progress(number)
+            number += len(leaf.keys)
+            page = self._usual.take_apart(leaf)
+            if page is not None:
+                pages.append(page)
+            if page is None or number >= _OFTEN:
+                self._add_usual(namespace, bucket, pages)
+                pages = []
+            if page is None:
+                self._one_by_one(namespace, bucket, leaf)
+            if number >= _OFTEN:
+                if self._progress is not None:
+                    self._progress(number)
                 number = 0
+        self._add_usual(namespace, bucket, pages)
         self._ledger.saw(self._usual.newest)
+
+    def _add_usual(self, namespace: bytes, bucket: Bucket, pages: Sequence[_TakenApart]) -> None:
+        if self._usual.add(namespace, pages):
+            return
+        for page in pages:
+            if not self._usual.add(namespace, (page,)):
+                self._one_by_one(namespace, bucket, page.leaf)
+
+    def _one_by_one(self, namespace: bytes, bucket: Bucket, leaf: Leaf) -> None:
+        for index, key in enumerate(leaf.keys):
+            below = self._ledger.below(bucket, key, leaf.value(index))
+            if below is not None:
+                self._blob(namespace, key, below)
 
     def _blob(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)

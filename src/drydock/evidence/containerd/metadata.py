@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bbolt_reader import Bucket, Database
+from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.containerd.content_records import ContentReader
-from drydock.evidence.containerd.encoding import Undecodable, varint
+from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
 from drydock.evidence.containerd.record import Ledger, Record, bucket_name
 from drydock.model import messages
 from drydock.model.names import Digest, RawPath
-from drydock.model.records import Container, Image, Lease, Metadata, Sandbox, Snapshot
+from drydock.model.records import NO_LABELS, Container, Image, Lease, Metadata, Sandbox, Snapshot
 
+_IMAGE = (b"createdat", b"target", b"updatedat")
+_LABELLED_IMAGE = (b"createdat", b"labels", b"target", b"updatedat")
+"""The fields of a usual record of an image, in the order of the file."""
+_TARGET = (b"digest", b"mediatype", b"size")
+"""Those of its target."""
 NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known to this module (containerd 2.0 to 2.3)."""
 
@@ -113,6 +118,10 @@ class _MetadataReader:
         record.finish()
 
     def _image(self, namespace: bytes, name: bytes, bucket: Bucket) -> None:
+        usual = self._usual_image(namespace, name, bucket)
+        if usual is not None:
+            self._found.images.append(usual)
+            return
         record = self._ledger.record(bucket)
         target = record.bucket(b"target")
         digest, media_type, size = Digest(b""), b"", None
@@ -138,6 +147,37 @@ class _MetadataReader:
             )
         )
         record.finish()
+
+    def _usual_image(self, namespace: bytes, name: bytes, bucket: Bucket) -> Image | None:
+        """An image's record that is like others; None if it may have something to report."""
+        try:
+            formed = bucket.formed()
+        except BoltError:
+            return None
+        if formed is None:
+            return None
+        form, fields = formed
+        labelled = form.keys_of(fields) == _LABELLED_IMAGE
+        if not labelled and form.keys_of(fields) != _IMAGE:
+            return None
+        names = form.below[1] if labelled else ()
+        if names is None or form.below != ((None, names) if labelled else (None,)) + (_TARGET, None):
+            return None
+        raw_created, *values, raw_digest, media_type, raw_size, raw_updated = form.values_of(fields)
+        words = self._content.words
+        labels = words.labels(names, values) if labelled else NO_LABELS
+        digest = words.digest(raw_digest)
+        if labels is None or digest is None or b"\0" in media_type or b"\xff" in media_type:
+            return None
+        try:
+            created, size = binary_time(raw_created), varint(raw_size)
+            updated = created if raw_updated == raw_created else binary_time(raw_updated)
+        except Undecodable:
+            return None
+        if size < 0:
+            return None
+        self._ledger.saw(max(created, updated))
+        return Image(namespace, name, digest, media_type, size, labels, created, updated)
 
     def _container(self, namespace: bytes, key: bytes, bucket: Bucket) -> None:
         record = self._ledger.record(bucket)
