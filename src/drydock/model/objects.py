@@ -231,12 +231,11 @@ class StoreObjects(Sequence[StoreObject]):
     def usual(self) -> Iterator[tuple[Ref, int]]:
         """The roots that reach usual blobs first, each with the bytes of the allocated blocks of these."""
         # By identity: equal references are one object here, or else come twice.
-        starts = {id(start): start for start in self._starts if start is not None}
-        sizes = dict.fromkeys(starts, 0)
+        known = dict(zip(map(id, self._starts), self._starts, strict=True))
+        sizes = dict.fromkeys(known, 0)
         for start, allocated in zip(map(id, self._starts), self._allocated, strict=True):
-            if allocated:
-                sizes[start] += allocated
-        return ((starts[each], size) for each, size in sizes.items())
+            sizes[start] += allocated
+        return ((start, sizes[each]) for each, start in known.items() if start is not None)
 
     def sum_usual(self) -> tuple[int, int]:
         """How many usual blobs there are, and the bytes of their allocated blocks."""

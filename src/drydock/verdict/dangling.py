@@ -109,6 +109,8 @@ def _of_holders(marks: MarkedRecords, store: Store) -> Iterator[Dangling]:
     graph, metadata = marks.graph, store.metadata
     records: Iterator[Lease | Container | Image] = chain(metadata.leases, metadata.containers, metadata.images)
     for record in records:
+        if isinstance(record, Image) and graph.target(record) is not None and record.ref not in graph.records.again:
+            continue
         targets = [visited(edge.target) for edge in graph.edges(record.ref) if not edge.label]
         absent = [target for target in targets if target not in graph.records]
         if absent and record.ref in marks:

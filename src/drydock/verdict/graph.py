@@ -7,7 +7,8 @@ sandboxes outside ``v1`` count, and if one reference has two records, both count
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
@@ -185,13 +186,29 @@ class Graph:
     def followed(self, key: Key) -> Iterable[Key]:
         """As :meth:`targets`, by keys."""
         if not isinstance(key, int) or key in self._unusual:
-            return [self.key(edge.target) for edge in self.edges(self.node(key))]
+            place = self._target_alone(key)
+            return (place,) if place is not None else [self.key(edge.target) for edge in self.edges(self.node(key))]
         labels = self._blobs.labels.get(key)
         return self._named_by(self._blobs.namespace(key), labels) if labels else ()
 
-    def _named_by(self, namespace: bytes, labels: Labels) -> list[Key]:
+    def _target_alone(self, key: Key) -> int | None:
+        """The place of the blob that an image names, if the image refers to nothing else: nearly every image."""
+        if isinstance(key, int | Flat) or key.kind is not Kind.IMAGE or key in self._unusual:
+            return None
+        record = self.records.get(key)
+        return self.target(record) if isinstance(record, Image) and not record.labels else None
+
+    def target(self, image: Image) -> int | None:
+        """The place of the record of the blob that an image names; None if there is none."""
+        known = self.records.places.get(image.namespace)
+        return None if known is None else known.get(image.target)
+
+    def _named_by(self, namespace: bytes, labels: Labels) -> Sequence[Key]:
         # The hot path: once for each manifest, and nearly all of its labels name its layers.
         known, found = self.records.places[namespace], list[Key]()
+        places = list(map(known.get, labels.values()))
+        if None not in places and _name_content(tuple(labels)):
+            return places  # type: ignore[return-value] # as just asked
         for label, value in labels.items():
             if label.startswith(CONTENT_LABEL) and (place := known.get(value)) is not None:
                 found.append(place)
@@ -224,6 +241,12 @@ class Graph:
             # Also without a record: a pull names what it did not fetch yet (gc.go references, first lines).
             for target, label in self._back.get(ref, ()):
                 yield Edge(target, "kept with it by its own label", label)
+
+
+@lru_cache(1024)
+def _name_content(labels: tuple[bytes, ...]) -> bool:
+    """Whether the values of these labels are digests of blobs that their record refers to."""
+    return all(label.startswith(CONTENT_LABEL) for label in labels)
 
 
 def _blob(namespace: bytes, digest: Digest) -> Ref:
