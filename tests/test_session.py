@@ -203,3 +203,16 @@ def test_a_size_that_no_log_has(size):
     """The library takes whole numbers of bytes."""
     with pytest.raises(drydock.Usage, match="is not a number of bytes"):
         drydock.Policy(truncate_logs=size)
+
+
+def test_what_nobody_asked_for_in_the_block_is_there_behind_it(root, monkeypatch):
+    """A worker that lists the blobs ends with the block: what it listed has been taken over by then."""
+    monkeypatch.setattr("drydock.evidence.containerd.store.LARGE", 0)
+    monkeypatch.setattr("threading.active_count", lambda: 1)  # tests before it may have left some
+    (found,) = find_roots(RawPath(bytes(root)), LOOKING)
+    with open_root(found, LOOKING) as session:
+        assert session.held.listing is not None
+        assert callable(session.store.listed)
+    there = {entry.name for entry in (root / "io.containerd.content.v1.content/blobs/sha256").iterdir()}
+    assert {digest.removeprefix(b"sha256:").decode() for digest in session.store.content.blobs} == there
+    assert session.verdict.objects

@@ -274,6 +274,7 @@ def open_root(
         if access.progress is not None:
             access.progress("judging", 0)
         yield Session(access, held, store, at)
+        store.listed = store.content  # a worker may still list it, which ends with the block
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from drydock.model.container_drops import ContainerFiles
@@ -23,7 +24,8 @@ class Store:
 
     root: Root
     metadata: Metadata
-    content: Content
+    listed: Content | Callable[[], Content]
+    """The files of the content store, or what gives them once they are listed: see :attr:`content`."""
     backends: dict[bytes, Backend]
     """By snapshotter name: one for every ``io.containerd.snapshotter.v1.*`` folder."""
     owners: Owners
@@ -50,6 +52,13 @@ class Store:
     classic mode, as the store of a worker. Empty without it; of a data root too of which not all could be read."""
     findings: list[Finding] = field(default_factory=list)
     """Findings about the database files; each part has its own findings."""
+
+    @property
+    def content(self) -> Content:
+        """The files of the content store; waits until they are listed. Asked for first while the root is held."""
+        if not isinstance(self.listed, Content):
+            self.listed = self.listed()
+        return self.listed
 
     def all_findings(self) -> list[Finding]:
         """The findings of the root and of every part."""

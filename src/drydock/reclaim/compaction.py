@@ -11,7 +11,8 @@ from contextlib import ExitStack, suppress
 from typing import Final
 
 from drydock.evidence.buildkit.records import build_databases, find_buildkits
-from drydock.evidence.containerd.store import Held, find_free
+from drydock.evidence.containerd.database_file import find_free
+from drydock.evidence.containerd.store import Held
 from drydock.evidence.host.locks import hold
 from drydock.model.errors import ActionFailed, DrydockError, EvidenceUnreadable
 from drydock.model.names import RawPath

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bbolt_reader import BoltError, Bucket, Database
+from drydock.evidence.containerd.database_file import File
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.rows import read_rows
-from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.containerd.store import Held
 from drydock.evidence.files.directory import fingerprint, open_folder
 from drydock.evidence.files.regular import open_regular
 from drydock.model.errors import ActionFailed, DiskFull

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.buildkit.snapshots import read_snapshots
+from drydock.evidence.containerd.database_file import File
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.rows import DATABASE, Rows, read_rows
-from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.containerd.store import Held
 from drydock.model.layer_store import BUILD_LEASES, BUILD_SNAPSHOTS, OVERLAY2, BuildSnapshot
 from drydock.model.names import SNAPSHOTS, WORKER_CONTENT, Digest, Kind, RawPath, blob_path
 from drydock.model.plans import Plan

@@ -9,8 +9,9 @@ from contextlib import ExitStack, closing, suppress
 
 from bbolt_reader import BoltError, Database
 from drydock.evidence.buildkit.records import build_databases_beside
+from drydock.evidence.containerd.database_file import File
 from drydock.evidence.containerd.metadata import read_metadata
-from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.containerd.store import Held
 from drydock.evidence.host.locks import hold
 from drydock.model.errors import ActionFailed, EvidenceUnreadable, Refused
 from drydock.model.names import RawPath, UnixNano, blob_path, ingest_name

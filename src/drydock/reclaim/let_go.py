@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from bbolt_reader import BoltError, Database
+from drydock.evidence.containerd.database_file import File
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.nerdctl import is_nerdctls, read_nerdctl
-from drydock.evidence.containerd.store import File, Held
+from drydock.evidence.containerd.store import Held
 from drydock.evidence.files.sizes import Measure
 from drydock.model.container_drops import LetGo
 from drydock.model.errors import ActionFailed

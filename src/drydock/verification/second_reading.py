@@ -6,7 +6,8 @@ from contextlib import ExitStack, suppress
 
 from bbolt_reader import BoltError, Database, DeclaredDatabase, Difference, compare
 from drydock.evidence.buildkit.records import BuildKit, build_databases, find_buildkits
-from drydock.evidence.containerd.store import Held, database_name
+from drydock.evidence.containerd.database_file import database_name
+from drydock.evidence.containerd.store import Held
 from drydock.evidence.host.locks import hold
 from drydock.model import messages
 from drydock.model.errors import DrydockError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import struct
 import threading
 
@@ -16,7 +17,9 @@ from tests.support.records import METADATA
 
 from bbolt_reader import Truncated, Unreadable
 from bbolt_reader.tree import Tree
+from drydock.evidence.containerd import database_file
 from drydock.evidence.containerd.store import hold_store, read_store
+from drydock.evidence.files import worker
 from drydock.evidence.files.directory import folder
 from drydock.model.errors import Refused
 from drydock.model.findings import Severity
@@ -59,11 +62,13 @@ def place(tmp_path):
     return tmp_path
 
 
-def read(place, *, verification=BlobCheck.SIZE, progress=None, snapshotters=()):
+def read(place, *, verification=BlobCheck.SIZE, progress=None, snapshotters=(), listed=False):
     """Hold and read a root."""
     root = Root(RawPath(bytes(place)), Engine.CONTAINERD, snapshotters=snapshotters)
-    with hold_store(root, exclusive=False) as held:
-        return read_store(held, measure=SizeSource.DISK, verification=verification, progress=progress)
+    with hold_store(root, exclusive=False, listed=listed, progress=progress) as held:
+        store = read_store(held, measure=SizeSource.DISK, verification=verification, progress=progress)
+        store.listed = store.content
+        return store
 
 
 def test_every_part_is_read(place):
@@ -79,7 +84,8 @@ def test_every_part_is_read(place):
     assert found.metadata.complete
     assert found.backends[b"overlayfs"].complete
     assert [finding for finding in found.all_findings() if finding.severity is not Severity.NOTE] == []
-    assert set(told) == {"records read", "blobs and ingests listed", "snapshots of overlayfs"}
+    checked = {"pages of meta.db checked", "pages of overlayfs/metadata.db checked"}
+    assert set(told) == checked | {"records read", "blobs and ingests listed", "snapshots of overlayfs"}
 
 
 def test_wrong_bytes_are_found_only_when_asked_for(place):
@@ -146,6 +152,55 @@ def test_each_kind_of_damage_to_pages_has_its_code(place, code):
     assert found[code].place.file == bytes(path)
     assert found[code].place.page is not None
     assert found[code].remedy == f"drydock bolt check {path}"
+
+
+@pytest.fixture
+def large(place, monkeypatch):
+    """The root with a meta.db of so many bytes that workers check it and list the blobs."""
+    moment = {b"createdat": go_time(100), b"updatedat": go_time(100)}
+    blobs = {b"sha256:%064x" % number: {**moment, b"size": varint(5)} for number in range(2000)}
+    container = {**moment, b"snapshotter": b"", b"snapshotKey": b"", b"spec": b"x" * 90_000}
+    specs = {b"c%03d" % number: container for number in range(200)}
+    tree = {b"version": b"\x06", b"ns": {b"content": {b"blob": blobs}, b"containers": specs}}
+    folder = place / "io.containerd.content.v1.content/blobs/sha256"
+    for number in range(0, 2000, 3):
+        (folder / f"{number:064x}").write_bytes(b"12345")
+    monkeypatch.setattr(threading, "active_count", lambda: 1)  # tests before it may have left some
+    return write(place / METADATA, {b"v1": tree}, free=4)
+
+
+def _many_damages(file):
+    """More than are told one by one, and one of another kind."""
+    for each in range(120):
+        file.patch_page(file.roots[b"v1", b"ns", b"containers", b"c%03d" % each], 0, b"\x7f")
+    _DAMAGES["bolt-unreachable"](file)
+
+
+@pytest.mark.parametrize("damage", ["nothing", "many", "meta", "killed", "no worker"])
+def test_workers_find_what_this_process_would(place, large, monkeypatch, damage):
+    """Of a database of real size: the same records, files and findings, also where a worker is killed."""
+    told, ended = [], []
+    if damage == "many":
+        _many_damages(large)
+    elif damage == "meta":
+        _DAMAGES["bolt-meta"](large)
+    expected = read(place)
+    assert expected.metadata.complete == (damage not in {"many", "meta"})
+    if damage == "killed":
+        monkeypatch.setattr(worker, "_write", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    elif damage == "no worker":
+        monkeypatch.setattr(os, "fork", lambda: ended.append(1) or (_ for _ in ()).throw(BlockingIOError(11, "no")))
+    before = set(os.listdir("/proc/self/fd"))
+    children = []
+    start = database_file.PageCheck.__init__
+    monkeypatch.setattr(database_file.PageCheck, "__init__", lambda *of: start(*of) or children.append(of[0].pid))
+    found = read(place, listed=True, progress=lambda what, done, _=None: told.append((what, done)))
+    assert found == expected
+    assert (len(children), len(ended)) == ((0, 2) if damage == "no worker" else (1, 0))
+    counted = sum(done for what, done in told if what == "pages of meta.db checked")
+    assert counted > (0 if damage == "killed" else 256)
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert not any(map(psutil.pid_exists, children))
 
 
 @pytest.mark.parametrize(("code", "error"), [("bolt-truncated", Truncated), ("bolt-unreadable", Unreadable)])

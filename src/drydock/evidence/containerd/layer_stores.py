@@ -14,7 +14,7 @@ from bbolt_reader import BoltError, Database
 from bbolt_reader.verify import verify
 from drydock.evidence.buildkit.records import UnknownRecords, opened, read_classic_records
 from drydock.evidence.buildkit.snapshots import read_snapshots
-from drydock.evidence.containerd.database_findings import database_findings
+from drydock.evidence.containerd.database_file import database_findings
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.docker.layer_store import YOUNG, has_layer_store, measure_directories, read_layer_store
 from drydock.evidence.docker.plugins import read_plugins

@@ -11,9 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from bbolt_reader import BoltError, Database
-from bbolt_reader.verify import verify
 from drydock.evidence.containerd.content import BlobListing, read_content
-from drydock.evidence.containerd.database_findings import database_findings
+from drydock.evidence.containerd.database_file import LARGE, File, is_there
 from drydock.evidence.containerd.early_walk import start_walk
 from drydock.evidence.containerd.metadata import read_metadata
 from drydock.evidence.containerd.restore_detection import note_older_metadata
@@ -21,55 +20,24 @@ from drydock.evidence.containerd.rows import DATABASE
 from drydock.evidence.containerd.snapshots import read_backend
 from drydock.evidence.files.database_copy import copy_database
 from drydock.evidence.files.directory import folder, names
-from drydock.evidence.files.libc import libc
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.evidence.files.worker import can_start
 from drydock.evidence.host.locks import hold, refuse_locked
 from drydock.model import messages
-from drydock.model.data import LayoutKind
-from drydock.model.errors import EvidenceUnreadable
-from drydock.model.findings import Finding, FindingCode, Place
-from drydock.model.names import SNAPSHOTTER_PREFIX, RawPath, hash_hex
+from drydock.model.data import Content, LayoutKind
+from drydock.model.findings import Finding, Place
+from drydock.model.names import RawPath, hash_hex
 from drydock.model.plans import DatabaseFingerprint
 from drydock.model.policies import BlobCheck, SizeSource
 from drydock.model.progress import Progress, counter
 from drydock.model.records import Metadata
 from drydock.model.roots import Root
 from drydock.model.store import Store
-from drydock.model.text import shown
 
 _BLOCK = 512
-_LARGE = 16 << 20
-"""Bytes from which on the records of a database take so much memory that it matters."""
-_WORTH_COMPACTING = 16 << 20
-"""Bytes of a database from which on it is noted that most of it is free pages: bbolt grows a file in steps as large
-(v1.3.6 bolt.go, DefaultAllocSize)."""
-_TABLE = 1 << 20
-_M_MMAP_THRESHOLD = -3  # glibc malloc.h
 _METAS = 2 << 24
 """Bytes of two pages of the largest size bbolt has, 16 MiB each."""
-
-
-@dataclass(slots=True)
-class File:
-    """One database of a root, locked or copied; ``database`` is None if it cannot be opened as bbolt."""
-
-    path: RawPath
-    """Absolute."""
-    fd: int
-    """The locked file, or the copy; open as long as the store is held."""
-    allocated: int
-    """Bytes of the blocks that the file takes."""
-    database: Database | None = None
-    findings: list[Finding] = field(default_factory=list)
-    free: tuple[int, int] | None = None
-    """Its length in bytes, and the bytes of the pages in use; None unless it is large and most of it is free."""
-
-    @property
-    def is_sound(self) -> bool:
-        """Whether it could be opened, both metas are valid, and its pages fit together."""
-        return self.database is not None and all(each.code is FindingCode.MOSTLY_FREE for each in self.findings)
 
 
 @dataclass(slots=True)
@@ -119,7 +87,7 @@ def hold_store(
     Args:
         root: the root to hold.
         exclusive: keep readers out too, for changing the store.
-        listed: begin at once to list the blobs, if there are many.
+        listed: begin at once to list the blobs, if there are many, and have a worker check a large database.
         measured: begin at once to measure every directory of a snapshot or a classic layer.
         ahead: measures them, and may go on when the context has ended; None for one that ends with it.
         places: data roots and containerd roots of which everything else is measured ahead, too.
@@ -143,12 +111,12 @@ def hold_store(
         if measured:
             held.ahead = stack.enter_context(WalkAhead()) if ahead is None else ahead
             start_walk(held.ahead, root, held.backends, places)
-        if listed and held.metadata is not None and held.metadata.allocated >= _LARGE and can_start():
+        if listed and held.metadata is not None and held.metadata.allocated >= LARGE and can_start():
             with suppress(OSError):  # read_store lists them then
                 held.listing = BlobListing(root.path, root.layout)
                 stack.callback(held.listing.close)
         for file in held.files():
-            _open(stack, file, mapped=True, progress=progress)
+            file.open(stack, mapped=True, ahead=listed, progress=progress)
         yield held
 
 
@@ -166,7 +134,7 @@ def hold_data_roots(root: Root) -> Iterator[None]:
     with ExitStack() as stack:
         for data in root.docker:
             path = RawPath(os.path.join(data, b"volumes/metadata.db"))
-            if _is_there(path):
+            if is_there(path):
                 # Shared, because several containerd roots may be of one data root.
                 stack.enter_context(hold(path, exclusive=False))
         yield
@@ -192,18 +160,18 @@ def copy_store(root: Root, *, progress: Progress | None = None) -> Iterator[Held
 
         held = _collect(Held(root, None, {}, live=True), copy)
         for file in held.files():
-            _open(stack, file, mapped=False, progress=progress)
+            file.open(stack, mapped=False, progress=progress)
         yield held
 
 
 def _collect(held: Held, take: Callable[[RawPath], File]) -> Held:
     root = held.root
     path = RawPath(os.path.join(root.path, root.layout.metadata))
-    if _is_there(path):
+    if is_there(path):
         held.metadata = take(path)
     for snapshotter in _snapshotters(root, held):
         database = RawPath(os.path.join(root.path, root.layout.snapshotter(snapshotter), DATABASE))
-        held.backends[snapshotter] = take(database) if _is_there(database) else None
+        held.backends[snapshotter] = take(database) if is_there(database) else None
     return held
 
 
@@ -223,7 +191,7 @@ def hold_cache(held: Held, path: RawPath, *, exclusive: bool) -> Iterator[File]:
     with ExitStack() as stack:
         lock = stack.enter_context(hold(path, exclusive=exclusive))
         file = File(path, lock.fd, os.fstat(lock.fd).st_blocks * _BLOCK)
-        _open(stack, file, mapped=True, progress=None)
+        file.open(stack, mapped=True)
         held.caches.append(file)
         stack.callback(held.caches.remove, file)
         yield file
@@ -242,18 +210,24 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
 
     root = held.root.path
     metadata = read_records(held, counter(progress, "records read"))
-    listed = counter(progress, "blobs and ingests listed", len(metadata.digests) or None)
+
+    def list_content() -> Content:
+        listed = counter(progress, "blobs and ingests listed", len(metadata.digests) or None)
+        found = read_content(root, listed, metadata, live=held.live, layout=held.root.layout, listing=held.listing)
+        metadata.digests = {}  # the steps below need the memory
+        return found
+
     store = Store(
         held.root,
         metadata,
-        read_content(root, listed, metadata, live=held.live, layout=held.root.layout, listing=held.listing),
+        # A worker lists the blobs; what the records keep is worked out meanwhile.
+        list_content() if held.listing is None else list_content,
         {},
         read_owners(held.root, live=held.live),
         measure,
         verification,
         findings=list(held.findings),
     )
-    metadata.digests = {}  # the steps below need the memory
     if verification is BlobCheck.DIGEST:
         from drydock.evidence.containerd.digests import hash_blobs  # noqa: PLC0415 - most scans hash nothing
 
@@ -341,83 +315,6 @@ def _snapshotters(root: Root, held: Held) -> list[bytes]:
         held.findings.append(messages.UNREADABLE(path=root.path, problem=problem).at(Place(root.path)))
         return []
     return [name for name in found if name is not None]
-
-
-def _is_there(path: RawPath) -> bool:
-    """Whether the path exists.
-
-    Raises:
-        EvidenceUnreadable: the path cannot be looked at.
-    """
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise EvidenceUnreadable(f"{shown(path)}: {error.strerror}") from error
-    return True
-
-
-def _open(stack: ExitStack, file: File, *, mapped: bool, progress: Progress | None) -> None:
-    path = file.path
-    if file.allocated >= _LARGE:
-        _give_back_tables()
-    try:
-        file.database = stack.enter_context(Database.from_fd(file.fd, path, mapped=mapped, bounded=True))
-        # The high-water mark of a damaged file may be any number.
-        pages = min(file.database.pages, file.database.meta.high_water)
-        used: list[int] = []
-        told = counter(progress, f"pages of {database_name(path)} checked", pages)
-        damages = list(verify(file.database, told, used.append if file.database.size >= _WORTH_COMPACTING else None))
-        file.database.release()
-    except BoltError as error:
-        place = Place(path, error.page, error.offset)
-        file.findings.append(messages.UNREADABLE_DATABASE(file=path, problem=str(error)).at(place))
-        return
-    file.findings += database_findings(file.database, path, damages)
-    if not used:
-        return
-    in_use, whole = used[0] * file.database.page_size, file.database.size
-    # bbolt makes a file longer than its pages by one step at most; a compaction that was killed leaves more.
-    if used[0] * 2 < pages or in_use * 2 + _WORTH_COMPACTING < whole:
-        file.free = whole, in_use
-        mostly = messages.MOSTLY_FREE(file=path, size=whole >> 20, used=-(-in_use >> 20))
-        file.findings.append(mostly.at(Place(path)))
-
-
-def find_free(path: RawPath) -> tuple[int, int] | None:
-    """As :attr:`File.free`, of a database that is held only to look at it.
-
-    Raises:
-        Refused: another process holds a lock on it.
-        EvidenceUnreadable: it cannot be opened, or it is damaged.
-    """
-    if not _is_there(path):
-        return None
-    with hold(path, exclusive=False) as held, ExitStack() as stack:
-        if os.fstat(held.fd).st_size < _WORTH_COMPACTING:
-            return None
-        file = File(path, held.fd, 0)
-        _open(stack, file, mapped=True, progress=None)
-        if not file.is_sound:
-            raise EvidenceUnreadable(file.findings[0].message)
-        return file.free
-
-
-def database_name(path: RawPath) -> str:
-    """The name of a database in progress: its file name, after the name of its snapshotter if it has one."""
-    folder, name = path.split(b"/")[-2:]
-    return shown(name if name != DATABASE else folder.removeprefix(SNAPSHOTTER_PREFIX) + b"/" + name)
-
-
-def _give_back_tables() -> None:
-    """Have malloc give the tables of a large store back to the system when they are freed.
-
-    Once a large block was freed, glibc keeps all blocks of up to its size (mallopt(3), M_MMAP_THRESHOLD), which is a
-    tenth of a scan's memory. Other C libraries have no such call.
-    """
-    if hasattr(libc(), "mallopt"):
-        libc().mallopt(_M_MMAP_THRESHOLD, _TABLE)
 
 
 def fingerprint_databases(held: Held) -> list[DatabaseFingerprint]:

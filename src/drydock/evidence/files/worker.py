@@ -11,6 +11,7 @@ import marshal
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,8 @@ from drydock.evidence.files.libc import libc
 
 _LENGTH = 8
 """Bytes of the length in front of each result."""
+_PAUSE = 0.01
+"""Seconds between two looks whether a worker has ended."""
 _TICKET = 4
 _TICKETS = 16_000  # a pipe holds 64 KiB (pipe(7))
 _PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
@@ -73,6 +76,13 @@ class Worker:
         for result, end in self._results_from(self._told):
             self._told = end
             yield result
+
+    def until_end(self) -> Iterator[Any]:
+        """As :meth:`news`, and all that is to come, until the worker has ended, in whatever way."""
+        while not self._has_ended():
+            yield from self.news()
+            time.sleep(_PAUSE)
+        yield from self.news()
 
     def wait(self) -> None:
         """Wait until the worker has ended, in whatever way."""
