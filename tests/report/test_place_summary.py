@@ -203,18 +203,29 @@ def test_new_data_beside_an_engine_is_not_called_a_record():
     assert rows(summary(layers, live=True)) == {"databases, records, new data": (4096, "")}
 
 
-def test_without_docker_other_programs_free_images():
-    """On a node of Kubernetes crictl, else nerdctl."""
-    for engine, words in ((Engine.K3S, "crictl rmi --prune"), (Engine.CONTAINERD, "nerdctl image prune --all")):
-        found = summary(
-            entry("content", b"content", 4096 * MIB),
-            records=(image(digest(1)), blob(digest(1))),
-            files=[digest(1)],
-            engine=engine,
-            docker=(),
-        )
-        assert rows(found) == {"images": (4096, words)}
-        assert found.prunes == ()
+@pytest.mark.parametrize(
+    ("engine", "namespaces", "words"),
+    [
+        (Engine.K3S, [b"k8s.io"], "crictl rmi --prune"),
+        (Engine.CONTAINERD, [b"default"], "nerdctl image prune --all"),
+        (Engine.CONTAINERD, [b"default", b"other"], "nerdctl image prune --all"),
+        (Engine.CONTAINERD, [b"my ns"], "nerdctl --namespace 'my ns' image prune --all"),
+        # The containerd of Docker, without its data root: as with drydock scan /var/lib/containerd.
+        (Engine.CONTAINERD, [b"moby"], "docker image prune -a"),
+    ],
+)
+def test_images_of_a_root_without_a_data_root(engine, namespaces, words):
+    """On a node of Kubernetes crictl, else the program whose namespace has the images."""
+    found = summary(
+        entry("content", b"content", 4096 * MIB),
+        records=[made for each in namespaces for made in
+                 (image(digest(1), namespace=each), blob(digest(1), namespace=each))],
+        files=[digest(1)],
+        engine=engine,
+        docker=(),
+    )  # fmt: skip
+    assert rows(found) == {"images": (4096, words)}
+    assert found.prunes == ()
 
 
 @pytest.mark.parametrize("used", [StoreMode.IMAGE_STORE, StoreMode.CLASSIC, None])

@@ -18,7 +18,7 @@ from drydock.model.objects import LayerObject, PluginObject, State, StoreObject
 from drydock.model.roots import DockerContainer, Engine
 from drydock.model.scans import Scan
 from drydock.model.store_modes import StoreMode
-from drydock.model.text import shown
+from drydock.model.text import quoted, shown
 from drydock.report.summary import Advice
 from drydock.report.usage_text import NOTABLE, UsageGroup, UsageText, is_mixed, is_of_objects, usage_text
 from drydock.report.wording import show_bytes, show_count
@@ -275,7 +275,7 @@ def _freed_by(part: _Keeper, scan: Scan, *, is_classic: bool) -> str:
     is_kubernetes = root.engine in _KUBERNETES or b"k8s.io" in scan.verdict.store.metadata.namespaces
     if not root.docker:
         if part is _Keeper.IMAGES:
-            return "crictl rmi --prune" if is_kubernetes else "nerdctl image prune --all"
+            return "crictl rmi --prune" if is_kubernetes else _image_prune(scan)
         return ""
     return {
         _Keeper.IMAGES: "docker image prune -a",
@@ -283,6 +283,16 @@ def _freed_by(part: _Keeper, scan: Scan, *, is_classic: bool) -> str:
         _Keeper.BUILD_CACHE: "docker builder prune",
         _Keeper.BUILD_HISTORY: "docker buildx history rm --all",
     }.get(part, "")
+
+
+def _image_prune(scan: Scan) -> str:
+    """What frees the images of a containerd root of which no data root of Docker is known."""
+    namespaces = {image.namespace for image in scan.verdict.store.metadata.images}
+    if namespaces and namespaces <= _DOCKER_NAMESPACES:
+        return "docker image prune -a"
+    if len(namespaces) == 1 and namespaces != {b"default"}:
+        return f"nerdctl --namespace {quoted(namespaces.pop())} image prune --all"
+    return "nerdctl image prune --all"
 
 
 def _group_freed_by(group: UsageGroup, scan: Scan) -> str:
