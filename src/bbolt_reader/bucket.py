@@ -142,6 +142,21 @@ class Bucket:
         page = self.tree.load(self.root, self.offset) if self.root else self.inline()
         return map(self.leaf, (page,) if page[0] == PAGE_LEAF else self.tree.leaves_below(page))
 
+    def count_leaves(self) -> int:
+        """The number of its leaf pages, without a look at more than one of them: all of them are equally deep."""
+        if not self.root:
+            return 1
+        tree = self.tree
+        level = [tree.load(self.root, self.offset)]
+        for _ in range(MAX_DEPTH):
+            if level[0][0] == PAGE_LEAF:
+                return len(level)
+            children = list(chain.from_iterable(map(tree.children, level)))
+            if tree.load(children[0].pgid, children[0].offset)[0] == PAGE_LEAF:
+                return len(children)
+            level = [tree.load(child.pgid, child.offset) for child in children]
+        raise tree.corrupt(f"more than {MAX_DEPTH} levels of branch pages", self.offset)
+
     def leaf(self, page: Loaded) -> Leaf:
         """One leaf page of this bucket, with its entries as they lie there."""
         shape = self.tree.shape_of(page)

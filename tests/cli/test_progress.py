@@ -22,13 +22,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("progress")]
 _BAR = re.compile(r"\w.*: +\d+%\|.*\| [\d.]+[kMG]?/[\d.]+[kMG]? \[\d\d:\d\d<(\d\d:\d\d|\?), +[\d.?]+[kMG]?B?/s\]")
 """What is done, how much of how much, the time it took, the time to go, and the rate."""
 _STORE = large.Size(30_000, 8, 40_000, 512, 700)
+_MANY = large.Size(90_000, 8, 800, 16, 700)
 _IMAGE = 3 << 29
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """A store of 30,000 blobs, and 40,000 files in 8 layers that one lease holds: none is read at once."""
+    """A store of 30,000 blobs, and 40,000 files in 8 layers that one lease holds."""
     return large.built(tmp_path_factory.mktemp("large"), _STORE)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A store of so many blobs that no command reads them within half a second."""
+    return large.built(tmp_path_factory.mktemp("many"), _MANY)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +67,9 @@ def drawn(*arguments, columns=120, status=(0,)):
 
 
 @pytest.mark.parametrize("columns", [80, 200])
-def test_scan_draws_a_bar(store, columns):
+def test_scan_draws_a_bar(many, columns):
     """With what there is in all, at the width of the screen."""
-    assert any(len(line) > columns - 20 for line in drawn("scan", store, columns=columns))
+    assert any(len(line) > columns - 20 for line in drawn("scan", many, columns=columns))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +80,10 @@ def test_scan_draws_a_bar(store, columns):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_each_command_that_reads_a_store_draws_a_bar(words, store, tmp_path):
+def test_each_command_that_reads_a_store_draws_a_bar(words, many, tmp_path):
     """Whatever it reads the store for."""
     state = ["--state", tmp_path] if words[0] in ("verify", "repair") else []
-    drawn(*words, store, *state, status=(0, 2))
+    drawn(*words, many, *state, status=(0, 2))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +115,7 @@ def test_clean_apply_undo_and_apply_draw_a_bar(copy, tmp_path):
     drawn("clean", "--apply", "--yes", *ending, *state, "--quarantine", tmp_path / "aside", copy)
     (journal,) = Path(tmp_path / "state").glob("**/journal*")
     drawn("undo", journal)
-    drawn("plan", *ending, "-o", tmp_path / "plan", copy, status=(1,))
+    assert bars("plan", *ending, "-o", tmp_path / "plan", copy, columns=120)[1] == 1
     assert any("bytes removed" in line for line in drawn("apply", tmp_path / "plan", *state))
 
 

@@ -37,6 +37,8 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     for root in find_roots(where, access):
         with open_root(root, access) as session:
             verdict = session.verdict
+            if access.progress is not None:
+                access.progress("tracing", 0)
             subjects = find(verdict, session.reached, word)
             meant = meant or ("" if subjects else suggest(verdict, word))
             explanations += [explain_subject(verdict, session.reached, subject) for subject in subjects]

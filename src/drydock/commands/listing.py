@@ -55,7 +55,10 @@ def _judged(kind: ListKind, session: Session, only: StoreMode | None) -> Listing
     if kind is ListKind.IMAGES:
         targets = [image.target for image in store.metadata.images]
         documents = read_image_documents(session.root, store.content.blobs, targets)
-    rows = list_kind(kind, session.verdict, session.reached, documents, only)
+    verdict = session.verdict
+    if session.access.progress is not None:
+        session.access.progress("listing", 0)
+    rows = list_kind(kind, verdict, session.reached, documents, only)
     return Listing(session.root, kind, rows, unread_list(kind, store))
 
 

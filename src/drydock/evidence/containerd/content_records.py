@@ -23,6 +23,7 @@ from drydock.evidence.containerd.record import CONTENT_LABEL, Ledger, bucket_nam
 from drydock.model import messages
 from drydock.model.label_names import is_condition_of_nothing, may_be_a_gc_label
 from drydock.model.names import DIGEST, Digest, Kind, Ref, UnixNano, are_digests
+from drydock.model.progress import Progress, counter
 from drydock.model.records import Blob, BlobRecords, Ingest, Labels, Metadata
 
 _KEPT = 1024
@@ -31,9 +32,11 @@ _FIELDS = (b"createdat", b"size", b"updatedat")
 _LABELLED = (b"createdat", b"labels", b"size", b"updatedat")
 """The fields of a usual record, in the order of the file."""
 _FORMS = {
-    form.size: form for form in (Form.of(_FIELDS, (TIME_BYTES, size, TIME_BYTES)) for size in range(1, MAX_VARINT + 1))
+    form.size: (form.unpack, form.fixed[0])
+    for form in (Form.of(_FIELDS, (TIME_BYTES, size, TIME_BYTES)) for size in range(1, MAX_VARINT + 1))
 }
-"""How a usual record without labels lies in the file, by its bytes, which differ with the size."""
+"""How a usual record without labels lies in the file, by its bytes, which differ with the size: what takes it apart,
+and the first of its fixed parts. The others are the names of its last fields."""
 
 
 class UsualWords:
@@ -97,8 +100,8 @@ class _TakenApart(NamedTuple):
     """The records of one page."""
 
     leaf: Leaf
-    values: list[Sequence[bytes]]
-    """Of each record the fields, without labels."""
+    parts: list[tuple[bytes, ...]]
+    """Of each record the parts of its form, as if it had no labels."""
     labels: list[tuple[int, Labels]]
     """Of records that have any, with their numbers."""
 
@@ -117,42 +120,46 @@ class UsualBlobs:
 
     def take_apart(self, leaf: Leaf) -> _TakenApart | None:
         """The records of a page; None if there may be something to report about one of them."""
-        values: list[Sequence[bytes]] = []
+        parts: list[tuple[bytes, ...]] = []
         labels: list[tuple[int, Labels]] = []
         try:
             for index, inline in enumerate(leaf.inlines()):
                 form = None if inline is None else _FORMS.get(len(inline))
-                parts = () if form is None else form.unpack(inline)
-                if form is not None and parts[::2] == form.fixed:
-                    values.append(parts[1::2])
-                    continue
+                if form is not None:
+                    unpack, first = form
+                    part = unpack(inline)
+                    if part[0] == first:
+                        parts.append(part)
+                        continue
                 found = self._labelled(leaf.value(index))
                 if found is None:
                     return None
                 labels.append((index, found[0]))
-                values.append(found[1])
+                created, size, updated = found[1]
+                parts.append((b"", created, _FIELDS[1], size, _FIELDS[2], updated))
         except BoltError:
             return None
-        return _TakenApart(leaf, values, labels)
+        return _TakenApart(leaf, parts, labels)
 
     def _labelled(self, value: bytes | Bucket) -> tuple[Labels, Sequence[bytes]] | None:
         """The labels and the other fields of a record; None if there may be something to report."""
         if not isinstance(value, Bucket):
             return None
         formed = value.formed()
-        if formed is not None:
-            form, fields = formed
-            if form.keys_of(fields) != _LABELLED:
-                return None
-            *others, names = (form.below[place] for place in (0, 2, 3, 1))
-            if others != [None, None, None] or names is None:
-                return None
-            created, *values, size, updated = form.values_of(fields)
-            labels = self._words.labels(names, values)
-            return None if labels is None else (labels, (created, size, updated))
-        return self._met_first(value)
+        if formed is None:
+            return self._met_first(value)
+        form, fields = formed
+        if form.keys_of(fields) != _LABELLED:
+            return None
+        names = form.below[1]
+        if names is None or form.below != (None, names, None, None):
+            return None
+        created, *values, size, updated = form.values_of(fields)
+        labels = self._words.labels(names, values)
+        return None if labels is None else (labels, (created, size, updated))
 
     def _met_first(self, record: Bucket) -> tuple[Labels, Sequence[bytes]] | None:
+        """As :meth:`_labelled`, of a record before which too few like it were met."""
         names, entries = _entries(record)
         if names != _LABELLED:
             return None
@@ -175,10 +182,12 @@ class UsualBlobs:
             Whether they were added.
         """
         keys = list(chain.from_iterable([page.leaf.keys for page in pages]))
-        values = list(chain.from_iterable([page.values for page in pages]))
-        if not values or not are_digests(keys):
+        parts = list(chain.from_iterable([page.parts for page in pages]))
+        if not parts or not are_digests(keys):
             return False
-        raw_created, raw_sizes, raw_updated = zip(*values, strict=True)
+        _, raw_created, names, raw_sizes, others, raw_updated = zip(*parts, strict=True)
+        if set(names) != {_FIELDS[1]} or set(others) != {_FIELDS[2]}:
+            return False
         try:
             known = {raw: varint(raw) for raw in set(raw_sizes)}
             sizes = array("q", map(known.__getitem__, raw_sizes))
@@ -195,7 +204,7 @@ class UsualBlobs:
         for page in pages:
             for index, labels in page.labels:
                 self._found.labels[first + index] = labels
-            first += len(page.values)
+            first += len(page.parts)
         raws: list[Digest] = keys  # type: ignore[assignment] # as was checked
         self._found.extend(namespace, map(self._words.digests.setdefault, keys, raws), sizes, created, updated)
         return True
@@ -215,7 +224,7 @@ _LEGACY_SCHEMA = 1
 class ContentReader:
     """Adds the records of every namespace to one Metadata."""
 
-    def __init__(self, ledger: Ledger, found: Metadata, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, ledger: Ledger, found: Metadata, progress: Progress | None) -> None:
         self._ledger = ledger
         self._found = found
         self.words = UsualWords()
@@ -266,24 +275,36 @@ class ContentReader:
         content.finish()
 
     def _blobs(self, namespace: bytes, bucket: Bucket) -> None:
+        told = self._counter(bucket)
         pages: list[_TakenApart] = []
-        number = 0
+        number = seen = 0
         for leaf in self._ledger.leaves(bucket):
             number += len(leaf.keys)
+            seen += 1
             page = self._usual.take_apart(leaf)
             if page is not None:
                 pages.append(page)
             if page is None or number >= _OFTEN:
                 self._add_usual(namespace, bucket, pages)
-                pages = []
+                pages, number = [], 0
+                if told is not None:
+                    told(seen)
+                    seen = 0
             if page is None:
                 self._one_by_one(namespace, bucket, leaf)
-            if number >= _OFTEN:
-                if self._progress is not None:
-                    self._progress(number)
-                number = 0
         self._add_usual(namespace, bucket, pages)
+        if told is not None:
+            told(seen)
         self._ledger.saw(self._usual.newest)
+
+    def _counter(self, bucket: Bucket) -> Callable[[int], None] | None:
+        """Counts the pages of a bucket that are read, for the progress."""
+        if self._progress is None:
+            return None
+        try:
+            return counter(self._progress, "pages of blob records read", bucket.count_leaves())
+        except BoltError:  # reported when the page is read
+            return None
 
     def _add_usual(self, namespace: bytes, bucket: Bucket, pages: Sequence[_TakenApart]) -> None:
         if self._usual.add(namespace, pages):

@@ -6,14 +6,13 @@ Sources: containerd core/metadata/buckets.go, migrations.go (v2.1); metadata/san
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from bbolt_reader import BoltError, Bucket, Database
 from drydock.evidence.containerd.content_records import ContentReader
 from drydock.evidence.containerd.encoding import Undecodable, binary_time, varint
 from drydock.evidence.containerd.record import Ledger, Record, bucket_name
 from drydock.model import messages
 from drydock.model.names import Digest, RawPath
+from drydock.model.progress import Progress
 from drydock.model.records import NO_LABELS, Container, Image, Lease, Metadata, Sandbox, Snapshot
 
 _IMAGE = (b"createdat", b"target", b"updatedat")
@@ -25,13 +24,13 @@ NEWEST_SCHEMA = 4
 """The last schema version whose buckets are all known to this module (containerd 2.0 to 2.3)."""
 
 
-def read_metadata(database: Database, path: RawPath, progress: Callable[[int], None] | None = None) -> Metadata:
+def read_metadata(database: Database, path: RawPath, progress: Progress | None = None) -> Metadata:
     """Read all records of an open meta.db.
 
     Args:
         database: the open file.
         path: the name of the file in findings.
-        progress: called with the number of records of blobs read since its last call.
+        progress: told how many of the pages with records of blobs are read.
 
     Returns:
         The records; ``complete`` is False if anything could not be read or understood.
@@ -42,7 +41,7 @@ def read_metadata(database: Database, path: RawPath, progress: Callable[[int], N
 class _MetadataReader:
     """Reads one meta.db into one Metadata."""
 
-    def __init__(self, database: Database, path: RawPath, progress: Callable[[int], None] | None) -> None:
+    def __init__(self, database: Database, path: RawPath, progress: Progress | None) -> None:
         self._root = database.root
         self._ledger = Ledger(path)
         self._found = Metadata(path, schema_version=0)

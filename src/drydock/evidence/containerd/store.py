@@ -209,7 +209,7 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
     from drydock.evidence.containerd.lease_owners import read_owners  # noqa: PLC0415 - an empty host has no owners
 
     root = held.root.path
-    metadata = read_records(held, counter(progress, "records read"))
+    metadata = read_records(held, progress)
 
     def list_content() -> Content:
         listed = counter(progress, "blobs and ingests listed", len(metadata.digests) or None)
@@ -284,12 +284,12 @@ def read_store(held: Held, *, measure: SizeSource, verification: BlobCheck, prog
     return store
 
 
-def read_records(held: Held, progress: Callable[[int], None] | None = None) -> Metadata:
+def read_records(held: Held, progress: Progress | None = None) -> Metadata:
     """Every record of the meta.db of a held root; incomplete, with a finding, if it cannot be read.
 
     Args:
         held: from :func:`hold_store` or :func:`copy_store`.
-        progress: told how many more records of blobs were read.
+        progress: told how far the reading is.
     """
     file = held.metadata
     if file is None and not held.root.has_containerd:
@@ -299,6 +299,8 @@ def read_records(held: Held, progress: Callable[[int], None] | None = None) -> M
         return Metadata(path, 0, findings=[messages.NO_METADATA().at(Place(path))], complete=False)
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
+    if progress is not None:
+        progress("records read", 0)
     metadata = read_metadata(file.database, file.path, progress)
     file.database.release()
     metadata.complete = metadata.complete and file.is_sound
