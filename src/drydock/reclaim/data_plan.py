@@ -48,7 +48,7 @@ class DataPlan:
         """Whether an object's data goes."""
         decision = self._decide_by_names(found)
         if isinstance(decision, Remove):
-            if found.data is None:
+            if found.disk is None:
                 return Keep("nothing of it is on disk")
             if found.id in self._awaited:
                 return Keep("a write that stays waits for it")
@@ -60,8 +60,9 @@ class DataPlan:
             if found.state is State.UNREACHABLE and self.no_edit is not None:
                 return Withhold(self.no_edit)
             return Keep("a record of it stays")
-        if found.path is not None and found.path in self.kept:
-            return Withhold(self.kept[found.path])
+        path = found.path if self.kept else None
+        if path is not None and path in self.kept:
+            return Withhold(self.kept[path])
         if found.kind is ObjectKind.SNAPSHOT and found.row is not None:
             return self._decide_by_row(found, found.row)
         if found.kind is ObjectKind.BLOB and found.id in self._needed and self.blind is None:

@@ -445,13 +445,13 @@ class _Planner:
                 continue
             match data.decide(found):
                 case Remove(reason):
-                    assert found.path is not None, "what goes is on disk"
-                    assert found.fingerprint is not None, "what goes is on disk"
+                    there = found.data
+                    assert there is not None, "what goes is on disk"
                     yield Removal(
                         _TARGETS[found.kind],
                         self._store.root.path,
-                        found.path,
-                        found.fingerprint,
+                        there.path,
+                        there.fingerprint,
                         found.allocated,
                         reason,
                         after_edit=bool(found.refs) or found.row is not None,

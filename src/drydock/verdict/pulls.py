@@ -97,10 +97,12 @@ def _marks(lease: Lease, reached: Reach) -> Iterator[Ref]:
     for name in lease.ingests:
         if split_download(name) is not None:
             yield Ref(Kind.INGEST, lease.namespace, name)
+    blobs, known = reached.graph.records.blobs, reached.graph.records.places.get(lease.namespace, {})
     for digest in lease.blobs:
-        record = reached.graph.records.get(Ref(Kind.BLOB, lease.namespace, digest))
-        if isinstance(record, Blob) and _sources(record.labels):
-            yield record.ref
+        place = known.get(digest)
+        labels = None if place is None else blobs.labels.get(place)
+        if labels and _sources(labels):
+            yield Ref(Kind.BLOB, lease.namespace, digest)
     for snapshotter, key in lease.snapshots:
         if key.startswith(EXTRACTING):
             yield snapshot_ref(lease.namespace, snapshotter, key)

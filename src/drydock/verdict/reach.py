@@ -80,10 +80,10 @@ class Marks(Mapping[Node, Ref]):
         return self.starts()[key] if isinstance(key, int) else self._others[key]
 
     def __contains__(self, node: object) -> bool:
-        if not isinstance(node, Ref | Flat):
-            return False
-        key = self._graph.key(node)
-        return bool(self.seen[key]) if isinstance(key, int) else key in self._others
+        if type(node) is Ref:  # one call for each of very many records
+            place = self._graph.records.place(node)
+            return node in self._others if place is None else bool(self.seen[place])
+        return node in self._others
 
     def __iter__(self) -> Iterator[Node]:
         return map(self._graph.node, self._keys)
