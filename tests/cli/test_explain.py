@@ -1,10 +1,13 @@
-"""``drydock explain`` where meta.db cannot be read: the cause is said, and 8 is the status."""
+"""``drydock explain`` where meta.db cannot be read, and of paths that belong to no object."""
 
 import os
+import re
+import subprocess
 
 import pytest
 from click.testing import CliRunner
 from tests.support.adoptable import IMAGE, NAME, lay_out, namespace
+from tests.support.classic_root import ClassicRoot
 from tests.support.records import METADATA
 
 from drydock.cli import main
@@ -54,3 +57,61 @@ def test_a_name_that_is_not_found_has_the_cause_beside_it(store):
     assert METADATA in errors
     exported = CliRunner().invoke(main, ["export", "image", name, str(store), "-o", str(store.parent / "x.tar")])
     assert exported.stderr.partition("; ")[2] == errors.partition("; ")[2]
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A host with Docker and its classic store, a volume, and a folder of no known kind in the data root."""
+    top = tmp_path / "host"
+    ClassicRoot(top / "var/lib/docker").directory("before-the-upgrade")
+    (top / "var/lib/docker/volumes/pgdata/_data").mkdir(parents=True)
+    (top / "var/lib/docker/old-backup").mkdir()
+    (top / "var/lib/docker/old-backup/dump").write_bytes(b"x" * 10_000)
+    return top
+
+
+def test_any_path_of_a_data_root_is_explained(host):
+    """By its absolute path, its path on the host that is mounted elsewhere, and its path in the data root."""
+    top = f"{host}/var/lib/docker"
+    size = sum(os.lstat(path).st_blocks * 512 for path in (f"{top}/old-backup", f"{top}/old-backup/dump"))
+    texts = set()
+    for word in (f"{top}/old-backup", f"{top}/old-backup/", "/var/lib/docker/old-backup", "old-backup"):
+        status, text, errors = explain(word, host)
+        assert (status, errors) == (0, "")
+        texts.add(text)
+    (text,) = texts
+    assert text.startswith(f"path {top}/old-backup: unknown\n")
+    assert f"({size} bytes)" in text
+    assert "  freed by: you\n" in text
+    # What is an object, a log or a volume is still explained as that.
+    assert explain("overlay2/before-the-upgrade", host)[1].startswith("layer-directory ")
+    assert explain(f"{top}/volumes/pgdata", host)[1].startswith("volume pgdata: ")
+
+
+def test_a_path_of_no_place_is_not_explained(host):
+    """One that is not there, one outside, and one that only a symbolic link brings into the data root."""
+    top = host / "var/lib/docker"
+    (top / "link").symlink_to("/etc")
+    for word in (top / "nothing", host / "etc", top / "link/passwd", "/etc/passwd"):
+        status, text, errors = explain(str(word), host)
+        assert (status, text) == (8, "")
+        assert errors.startswith(f"drydock: nothing here is called {word}")
+    status, text, _ = explain(str(top / "link"), host)
+    assert (status, text.partition("\n")[0]) == (0, f"path {top}/link: unknown")
+
+
+@pytest.mark.root
+def test_a_mount_in_a_data_root_is_not_entered(host):
+    """Its size is not told, and the reason is."""
+    top = host / "var/lib/docker"
+    (top / "aside").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", top / "aside"], check=True)
+    try:
+        (top / "aside/file").write_bytes(b"x" * 100_000)
+        for word in ("aside/file", "aside"):
+            status, text, _ = explain(word, host)
+            assert status == 0
+            assert "size:" not in text
+            assert re.search(r"not all of it was measured: .*a mount\b.*not entered\n", text)
+    finally:
+        subprocess.run(["umount", top / "aside"], check=True)

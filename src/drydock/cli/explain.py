@@ -17,6 +17,7 @@ from drydock.model.names import RawPath, UnixNano
     examples={
         "Show what holds a blob": "drydock explain sha256:4bcff63911fc",
         "Show what holds the data of a snapshot directory": "drydock explain snapshots/105",
+        "Show what a path is there for": "drydock explain /var/lib/docker/tmp",
         "Show why an image stays, beside a running engine": "drydock explain --live docker.io/library/nginx:latest",
     },
 )
@@ -31,6 +32,7 @@ def explain(ctx: click.Context, *, subject: str, where: RawPath | None, form: st
 
     OBJECT is a digest or its beginning, a path or the end of a path (snapshots/105), a snapshot key, an image, a
     container, a lease, or a volume of Docker. The name of a container, or the path of its log, also explains the log.
+    Of any other path in a data root or a containerd root, explain says what it is there for and what frees it.
     Type names as scan prints them, with their escapes.
 
     Exit status: 0 explained, 8 something could not be read, 16 OBJECT means several things, 32 an engine runs.

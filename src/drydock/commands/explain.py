@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from drydock.evidence.containerd.root_usage import find_entry
 from drydock.evidence.docker.logs import read_logs
 from drydock.evidence.docker.volumes import read_volumes
 from drydock.model.access import Access
@@ -13,16 +18,21 @@ from drydock.model.scans import unread_of
 from drydock.model.text import shown
 from drydock.session import find_roots, open_root
 from drydock.verdict.explain import explain as explain_subject
+from drydock.verdict.explain_path import explain_path
 from drydock.verdict.find import find, suggest
 from drydock.verdict.logs import explain_log, find_logs
 from drydock.verdict.volumes import explain_volume, find_volumes
+
+if TYPE_CHECKING:
+    from drydock.model.objects import Verdict
 
 
 def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanation]:
     """Trace the way from a root to an object, or tell why nothing holds the object.
 
     Args:
-        word: a digest or its beginning, a path, a snapshot key, an image, a container, a lease or a volume.
+        word: a digest or its beginning, a path, a snapshot key, an image, a container, a lease or a volume. Of a path
+            that belongs to none of these its category is told.
         where: as for :func:`drydock.session.find_roots`.
         access: how to read the stores there.
 
@@ -32,6 +42,7 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     """
     explanations: list[Explanation] = []
     causes: list[str] = []
+    verdicts: list[Verdict] = []
     meant = ""
     seen: set[RawPath] = set()
     for root in find_roots(where, access):
@@ -46,13 +57,36 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
                 if data not in seen:
                     explanations += explain_beside(data, verdict.store.owners, word)
             seen.update(root.docker)
+            verdicts.append(verdict)
             cause = unread_of(verdict)
             causes += [cause] if cause else []
+    explanations = explanations or explain_paths(word, verdicts, where)
     if not explanations:
         raise EvidenceUnreadable("; ".join([f"nothing here is called {shown(word)}{meant}", *causes]))
     # What another root has of that name is missing from them as well.
     unread = "; ".join(causes) or None
     return [each._replace(unread=unread) for each in explanations]
+
+
+def explain_paths(word: bytes, verdicts: Sequence[Verdict], where: RawPath | None) -> list[Explanation]:
+    """What a path is there for that belongs to no object: one explanation, or none if it is in no place of the roots.
+
+    Args:
+        word: an absolute path, one in the host that was looked at, or one in a place of its roots.
+        verdicts: of the roots.
+        where: as for :func:`explain`.
+    """
+    roots = [verdict.store.root for verdict in verdicts]
+    paths = [word] if word.startswith(b"/") else []
+    paths += (os.path.join(root.host, word.lstrip(b"/")) for root in roots)
+    for root in () if word.startswith(b"/") else roots:
+        paths += (os.path.join(place, word) for place in (*root.docker, root.path, *root.buildkit))
+    for each in dict.fromkeys(map(os.path.normpath, paths)):
+        path = RawPath(os.path.join(os.path.realpath(os.path.dirname(each)), os.path.basename(each)))
+        found = find_entry(path, verdicts, where)
+        if found is not None:
+            return [explain_path(path, found)]
+    return []
 
 
 def explain_beside(data: RawPath, owners: Owners, word: bytes) -> list[Explanation]:

@@ -96,6 +96,19 @@ class UsageEntry(NamedTuple):
     store its graph driver, of snapshots the snapshotter; else empty."""
 
 
+class FoundEntry(NamedTuple):
+    """The entry that a path belongs to, and what the path takes."""
+
+    place: RawPath
+    """The data root, containerd root or other folder that it is in: absolute."""
+    entry: UsageEntry
+    """Without bytes."""
+    bytes: int | None
+    """Bytes of allocated blocks of the path alone; None if they could not be measured."""
+    note: str
+    """Why not all of the path was measured; else empty. One shown line."""
+
+
 class FileSystem(NamedTuple):
     """A file system, as ``statvfs`` describes it."""
 

@@ -38,7 +38,7 @@ def find(verdict: Verdict, reached: Reach, word: bytes) -> list[Subject]:
     Raises:
         Usage: the word is the beginning of more than one name.
     """
-    by_path = [found for found in verdict.objects if _is_path(verdict, found, word)]
+    by_path = [found for found in verdict.objects if _is_path(verdict, found, word)] if b"/" in word else []
     if by_path:
         return list(by_path)
     exact: list[Subject] = []
@@ -137,7 +137,7 @@ def _names(verdict: Verdict, reached: Reach) -> Iterator[tuple[Subject, set[byte
 
 
 def _is_path(verdict: Verdict, found: StoreObject, word: bytes) -> bool:
-    if found.path is None or b"/" not in word:
+    if found.path is None:
         return False
     root = found.data_root if isinstance(found, DataRootObject) else verdict.store.root.path
     whole = root.rstrip(b"/") + b"/" + found.path

@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tests.support.captures import capture, captures
 from tests.support.documents import run
 
 import drydock
+from drydock.evidence.containerd.root_usage import find_entry
 from drydock.evidence.files.sizes import Measure
 from drydock.evidence.files.walk_pool import WalkPool
 from drydock.model.disk_usage import UsageCategory as Category
@@ -472,3 +474,37 @@ def test_nothing_is_changed(unpacked):
     before = {path: path.lstat() for path in found}
     places(host)
     assert [path for path in found if path.lstat() != before[path]] == []
+
+
+@pytest.mark.parametrize("name", ["docker-28.5-classic", "docker-29-interrupted", "containerd-2.4-erofs"])
+def test_each_path_is_in_the_category_that_it_is_counted_in(name, unpacked):
+    """The blocks of all paths, each asked for alone, are by category what measuring the whole gives."""
+    host = unpacked(capture(name))
+    scans = drydock.scan(host, measure="disk")
+    (place,) = (place for scan in scans for place in scan.places)
+    verdicts, found, met = [scan.verdict for scan in scans], Counter(), set()
+    for folder, below, files in os.walk(os.fsdecode(place.path)):
+        for path in (folder, *(os.path.join(folder, each) for each in files)):
+            status = os.lstat(path)
+            if (status.st_dev, status.st_ino) in met:
+                continue
+            met.add((status.st_dev, status.st_ino))
+            entry = find_entry(RawPath(os.fsencode(path)), verdicts, RawPath(bytes(host)))
+            assert entry.place == place.path
+            found[entry.entry.category] += status.st_blocks * 512
+        # os.walk lists links to folders as folders.
+        links = [each for each in below if os.path.islink(os.path.join(folder, each))]
+        for each in links:
+            entry = find_entry(RawPath(os.fsencode(os.path.join(folder, each))), verdicts, RawPath(bytes(host)))
+            found[entry.entry.category] += os.lstat(os.path.join(folder, each)).st_blocks * 512
+    assert +found == +totals(place)
+    assert len(met) > 100
+
+
+def test_a_path_elsewhere_is_in_no_place(unpacked):
+    """One that does not exist, one beside the data root, and one behind a symbolic link have no entry or say why."""
+    host = unpacked(capture(DOCKER))
+    verdicts = [scan.verdict for scan in drydock.scan(host)]
+    for path in (host / "var/lib/docker/nothing", host / "etc", Path("/")):
+        assert find_entry(RawPath(bytes(path)), verdicts, RawPath(bytes(host))) is None
+    assert find_entry(RawPath(bytes(host / "var/lib/docker")), [], RawPath(bytes(host))) is None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from drydock.evidence.buildkit.root_usage import WORKER_PARTS, measure_builder
 from drydock.evidence.docker.data_root import DataRootRecords, measure_data_root
@@ -15,10 +16,11 @@ from drydock.evidence.docker.volumes import read_volumes
 from drydock.evidence.files.directory import folder
 from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.sizes import Measure
+from drydock.evidence.files.usage_finder import UsageFinder
 from drydock.evidence.files.usage_meter import UsageMeter
 from drydock.evidence.files.walk_pool import WalkAhead
 from drydock.model.data import Backend, LayoutKind
-from drydock.model.disk_usage import FileSystem, PlaceUsage, UsageEntry
+from drydock.model.disk_usage import FileSystem, FoundEntry, PlaceUsage, UsageEntry
 from drydock.model.disk_usage import UsageCategory as Category
 from drydock.model.names import RawPath, is_within
 from drydock.model.objects import ObjectKind, Verdict
@@ -69,6 +71,77 @@ def measure_places(
         The places by the path of the first root that each belongs to.
     """
     top = None if where is None else RawPath(os.path.realpath(where))
+    parts = _parts(verdicts, top)
+    found: dict[RawPath, list[PlaceUsage]] = {}
+    hosts: set[RawPath] = set()
+    for part in parts:
+        measure = None
+        if part.first.store.measured is SizeSource.DISK:
+            measure = Measure(counted[each.store.root.path] for each in part.verdicts)
+        with UsageMeter(measure, live=part.first.store.live, progress=progress, ahead=ahead) as meter:
+            usage = _measure_place(part.path, part.verdicts or [part.first], part.remapped, meter)
+        found.setdefault(part.first.store.root.path, []).append(usage)
+    for verdict in verdicts:
+        host = verdict.store.root.host
+        if top in (None, host) and host not in hosts:
+            hosts.add(host)
+            beside = _beside(host, verdict, [part.path for part in parts], progress)
+            found.setdefault(verdict.store.root.path, []).extend(beside)
+    return found
+
+
+def find_entry(path: RawPath, verdicts: Sequence[Verdict], where: RawPath | None = None) -> FoundEntry | None:
+    """Find the entry of the usage that a path belongs to, and measure the path.
+
+    Args:
+        path: absolute, without symbolic links in front of its last part.
+        verdicts: as for :func:`measure_places`.
+        where: the same.
+
+    Returns:
+        None if the path is in no place of the roots, or does not exist.
+    """
+    if not os.path.lexists(path):
+        return None
+    top = None if where is None else RawPath(os.path.realpath(where))
+    entry = None
+    for part in _parts(verdicts, top):
+        if is_within(path, part.path):
+            finder = UsageFinder(path)
+            _measure_place(part.path, part.verdicts or [part.first], part.remapped, finder)
+            entry, place = finder.found, part.path
+            break
+    for host in () if entry else dict.fromkeys(verdict.store.root.host for verdict in verdicts):
+        for name, category in _BESIDE.items():
+            beside = RawPath(os.path.join(host, name.lstrip(b"/")))
+            if top in (None, host) and is_within(path, beside):
+                entry, place = UsageEntry(category, os.path.basename(beside), beside, None), beside
+    if entry is None:
+        return None
+    try:
+        with folder(RawPath(os.path.dirname(path))) as parent:
+            if path != place and mount_id(parent) != _mount(place):
+                return FoundEntry(place, entry, None, "it is in a mount, which is not entered")
+            size = Measure().folder(os.path.basename(path), parent)
+    except OSError as error:
+        return FoundEntry(place, entry, None, error.strerror or str(error))
+    allocated = size.allocated if size.entries else None
+    return FoundEntry(place, entry, allocated, entry.note or next(iter(size.skipped), ""))
+
+
+class _Part(NamedTuple):
+    """A place that scanned roots belong to, and that is in no other."""
+
+    path: RawPath
+    first: Verdict
+    """Of the first root that belongs to it."""
+    verdicts: list[Verdict]
+    """Of the roots that lie in it."""
+    remapped: list[RawPath]
+    """Data roots of userns-remap in it."""
+
+
+def _parts(verdicts: Sequence[Verdict], top: RawPath | None) -> list[_Part]:
     firsts: dict[RawPath, Verdict] = {}
     for verdict in verdicts:
         root = verdict.store.root
@@ -77,8 +150,7 @@ def measure_places(
         for place in wider if builders and wider else (*wider, root.path):
             firsts.setdefault(place, verdict)
     mounts = {place: _mount(place) for place in firsts}
-    found: dict[RawPath, list[PlaceUsage]] = {}
-    hosts: set[RawPath] = set()
+    parts: list[_Part] = []
     for place, verdict in firsts.items():
         if any(place != other and is_within(place, other) and mounts[place] == mounts[other] for other in firsts):
             continue
@@ -89,19 +161,8 @@ def measure_places(
             if each.store.root.path in (place, *_managed((place, *remapped)))
             or (each.store.root.layout.worker and place in each.store.root.buildkit)
         ]
-        measure = None
-        if verdict.store.measured is SizeSource.DISK:
-            measure = Measure(counted[each.store.root.path] for each in stores)
-        with UsageMeter(measure, live=verdict.store.live, progress=progress, ahead=ahead) as meter:
-            usage = _measure_place(place, stores or [verdict], remapped, meter)
-        found.setdefault(verdict.store.root.path, []).append(usage)
-    for verdict in verdicts:
-        host = verdict.store.root.host
-        if top in (None, host) and host not in hosts:
-            hosts.add(host)
-            beside = _beside(host, verdict, firsts, progress)
-            found.setdefault(verdict.store.root.path, []).extend(beside)
-    return found
+        parts.append(_Part(place, verdict, stores, remapped))
+    return parts
 
 
 def _beside(
@@ -317,7 +378,7 @@ class _RootReader:
                 with meter.folder(Category.SNAPSHOTS, path, name, descriptor, into=entry[1:]) as inner:
                     if inner is not None:
                         left = []
-                        for each in meter.listed(Category.SNAPSHOTS, path, inner):
+                        for each in meter.listed(Category.SNAPSHOTS, below, inner):
                             size = done.get(RawPath(b"/".join((backend.path, name, each))))
                             its = (Category.UNPACK_LEFTOVERS, *entry[1:]) if _LEFTOVER.fullmatch(each) else entry
                             if size is None:

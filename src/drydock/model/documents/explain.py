@@ -14,10 +14,16 @@ from drydock.model.documents.scan import Amount
 class ExplanationPart(ReportPart, kw_only=True):
     """One thing of one root, and what holds it."""
 
-    root: Annotated[Shown, Meta(description="absolute path of the containerd root")]
+    root: Annotated[Shown, Meta(description="absolute path of the containerd root, or of the place that a path is in")]
     unread: Annotated[Line, Meta(description="why not all records could be read, so that more may hold it; else empty")]
     title: Annotated[Line, Meta(description="kind, id and namespace")]
-    state: Annotated[Line, Meta(description="its state; of a lease its class and the word lease; `root` for an image")]
+    state: Annotated[
+        Line,
+        Meta(
+            description="its state; of a lease its class and the word lease; `root` for an image; of a path that "
+            "belongs to no object the category of its usage"
+        ),
+    ]
     bytes: Annotated[
         Amount | None, Meta(description="bytes on disk; of a lease what only it holds; null for other records")
     ]
