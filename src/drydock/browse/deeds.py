@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from drydock import commands, report
 from drydock.browse.marks import Answer, policy_of
 from drydock.browse.tree import Item, Tree
-from drydock.commands.browse import Looked, decide, explain_name, explain_subject, read
+from drydock.commands.browse import Looked, decide, explain_entry, explain_subject, read
 from drydock.model.access import Access
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
@@ -144,7 +144,7 @@ def plan_lines(scans: Iterable[Scan]) -> list[str]:
 def explain_lines(item: Item, looked: Looked) -> list[str]:
     """Why an item is there, as ``drydock explain`` says it."""
     if item.entry is not None:
-        found = explain_name(looked, item.names[0]) if item.names[0] else []
+        found = explain_entry(looked, item.entry, item.names[0])
     elif item.found is not None:
         found = explain_subject(looked, item.found)
     else:

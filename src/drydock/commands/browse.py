@@ -8,14 +8,16 @@ from typing import NamedTuple
 from drydock.commands.explain import explain_beside
 from drydock.commands.scan import look
 from drydock.model.access import Access
+from drydock.model.disk_usage import FoundEntry, UsageEntry
 from drydock.model.explanations import Explanation
-from drydock.model.names import RawPath, Ref
+from drydock.model.names import RawPath, Ref, is_within
 from drydock.model.objects import StoreObject
 from drydock.model.plans import Plan
 from drydock.model.policies import Policy
 from drydock.model.scans import Scan
 from drydock.session import Session, policies
 from drydock.verdict.explain import explain
+from drydock.verdict.explain_path import explain_path
 from drydock.verdict.find import find
 
 
@@ -62,7 +64,9 @@ def explain_subject(looked: Looked, subject: StoreObject | Ref) -> list[Explanat
     return [explain(verdict, reached, subject)]
 
 
-def explain_name(looked: Looked, name: bytes) -> list[Explanation]:
-    """The same for the logs and the volumes of a name."""
+def explain_entry(looked: Looked, entry: UsageEntry, name: bytes) -> list[Explanation]:
+    """The same for what lies beside the stores: the logs and the volumes of a name, or else what its path is for."""
     store = looked.session.store
-    return [each for data in store.root.docker for each in explain_beside(data, store.owners, name)]
+    found = [each for data in store.root.docker if name for each in explain_beside(data, store.owners, name)]
+    place = next((each.path for each in looked.scan.places if is_within(entry.path, each.path)), entry.path)
+    return found or [explain_path(entry.path, FoundEntry(place, entry, entry.bytes, entry.note))]
