@@ -95,7 +95,7 @@ def test_is_true_when_torn_anywhere(writer, tmp_path):
         assert journal.torn == (data[length - 1] != ord("\n"))
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 512, b"\xff\n{}\n", b"{" * 100_000 + b"\n", b"[1]\n", b"[" * 100_000 + b"\n"])
+@pytest.mark.parametrize("tail", [b"\0" * 512, b"\xff\n", b"{" * 100_000 + b"\n", b"[1]\n", b"[" * 100_000 + b"\n"])
 def test_garbage_after_a_power_loss_ends_it(writer, tmp_path, tail):
     """What a file system may leave after the last synced byte is not read as a line."""
     fill(writer)

@@ -168,7 +168,7 @@ def test_a_run_that_goes_on_is_running(host):
     assert (found["end"], found["undo"], found["reason"]) == ("running", "no", "the run goes on")
 
 
-@pytest.mark.parametrize("damage", ["empty", "no header", "unknown line", "an end of nothing", "others may write"])
+@pytest.mark.parametrize("damage", ["no header", "unknown line", "an end of nothing", "others may write"])
 def test_a_damaged_journal_is_named_and_the_others_are_listed(host, damage):
     """On stderr and in the document; the status is 8."""
     run(*host.words("--quarantine", host.apart), status=0)
@@ -178,7 +178,6 @@ def test_a_damaged_journal_is_named_and_the_others_are_listed(host, damage):
     bad = folder / "journal.jsonl"
     text = whole.read_text().splitlines(keepends=True)
     texts = {
-        "empty": "",
         "no header": "".join(text[1:]),
         "unknown line": text[0] + '{"future": 1}\n',
         "an end of nothing": text[0] + '{"ended": 7, "status": "done", "freed": 0, "detail": ""}\n',

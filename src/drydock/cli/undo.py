@@ -31,7 +31,8 @@ def undo(ctx: click.Context, *, journal: str) -> None:
     restores modes and owners that differ. Data that was deleted, or has changed since, cannot come back. In that case
     undo leaves the databases as they are, and names their backups. The engine must be stopped.
 
-    Exit status: 0 everything is back, 4 something is not, 32 the journal contradicts a database.
+    Exit status: 0 everything is back, 4 something is not, 8 the journal is damaged or cannot be read, 32 the journal
+    contradicts a database. With 8 and 32 nothing was changed.
     """
     ctx.exit(undo_run(RawPath(os.fsencode(os.path.abspath(journal)))))
 

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import suppress
 from typing import Final
 
 from msgspec import UNSET
@@ -19,12 +18,13 @@ from drydock.model.documents.journal import (
     EditLine,
     EndLine,
     FinishLine,
+    JournalHeader,
     JournalLine,
     NamesLine,
     RemovalLine,
     RestoreLine,
 )
-from drydock.model.errors import ActionFailed, EvidenceUnreadable, Refused
+from drydock.model.errors import ActionFailed, Refused
 from drydock.model.layer_store import REFERENCES
 from drydock.model.names import RawPath
 from drydock.model.plans import Status
@@ -32,7 +32,14 @@ from drydock.model.runs import PastRun, PastRuns, RunEnd, UndoState
 from drydock.model.text import printable, shown
 from drydock.reclaim.edit import EditStatus, edit_status
 from drydock.reclaim.journal import edit_fields, read_lines
-from drydock.reclaim.state_dir import goes_on, list_journals, places_with
+from drydock.reclaim.state_dir import (
+    EmptyJournal,
+    UnreadableJournal,
+    goes_on,
+    list_journals,
+    open_journal,
+    places_with,
+)
 
 _NAMES: Final = 64 << 20
 
@@ -48,18 +55,18 @@ def runs(state: RawPath | None = None) -> PastRuns:
     """
     found: list[PastRun] = []
     unread: list[str] = []
-    for place in dict.fromkeys(places_with(state)):
-        try:
-            paths = list_journals(place)
-        except OSError as error:
-            if error.errno != errno.ENOENT or place == state:
-                unread.append(f"{shown(place)}: {error.strerror}")
+    if state is not None and not os.path.lexists(state):
+        unread.append(f"{shown(state)}: {os.strerror(errno.ENOENT)}")
+    for path in list_journals(places_with(state)):
+        if isinstance(path, UnreadableJournal):
+            unread.append(str(path))
             continue
-        for path in paths:
-            try:
-                found.append(_read_run(path))
-            except EvidenceUnreadable as error:  # noqa: PERF203 - opening a file takes longer
-                unread.append(str(error))
+        try:
+            found.append(_read_run(path))
+        except EmptyJournal:
+            continue
+        except UnreadableJournal as error:
+            unread.append(str(error))
     return PastRuns(sorted(found, key=lambda run: run.began), unread)
 
 
@@ -87,16 +94,9 @@ def refuse_if_needed(file: RawPath, state: RawPath | None) -> None:
 def _read_run(path: RawPath) -> PastRun:
     # Asked first: a run that ends meanwhile is then shown as running, and not as killed.
     is_running = _is_locked(path)
-    header, lines = read_lines(path)
-    try:
-        tally = _Tally(path, raw_path(header.root))
-        for line in lines:
-            if line is not None:
-                tally.add(line)
-        undo, reason = (UndoState.IMPOSSIBLE, "the run goes on") if is_running else tally.judge_undo()
-    except ValueError as error:
-        raise EvidenceUnreadable(f"{shown(path)}: {error}") from error
-    finish = tally.finish
+    tally = read_lines(path, lambda header: _Tally(path, header))
+    undo, reason = (UndoState.IMPOSSIBLE, "the run goes on") if is_running else tally.judge_undo()
+    header, finish = tally.header, tally.finish
     if finish is not None:
         end = RunEnd.LATER if finish.by == "later" else RunEnd.FINISHED
     else:
@@ -111,20 +111,19 @@ def _read_run(path: RawPath) -> PastRun:
 
 def _is_locked(path: RawPath) -> bool:
     """Whether the run that writes a journal goes on."""
-    with suppress(OSError):
-        fd = open_regular(path)
-        try:
-            return goes_on(fd)
-        finally:
-            os.close(fd)
-    return False
+    fd = open_journal(path)
+    try:
+        return goes_on(fd)
+    finally:
+        os.close(fd)
 
 
 class _Tally:
     """What a run did, added up line by line."""
 
-    def __init__(self, path: RawPath, root: RawPath) -> None:
-        self.root = root
+    def __init__(self, path: RawPath, header: JournalHeader) -> None:
+        self.header = header
+        self.root = raw_path(header.root)
         self.deleted = self.freed = self.moved = self.moved_bytes = self.edited = self.failed = 0
         self.finish: FinishLine | None = None
         self.databases: set[RawPath] = set()
@@ -138,8 +137,8 @@ class _Tally:
         """Things that undo would put back."""
         self._obstacle = ""
 
-    def add(self, line: JournalLine) -> None:
-        """Add a line after the header.
+    def add(self, line: JournalLine | None) -> None:
+        """Add a line after the header; None stands for one that is not whole.
 
         Raises:
             ValueError: it contradicts the lines before.

@@ -169,6 +169,7 @@ class FindingCode(str, enum.Enum):
 
     # drydock's own
     UNFINISHED_RUN = "unfinished-run", _NOTE
+    UNREADABLE_JOURNAL = "unreadable-journal", _BLIND_OR_NOTE
 
 
 LAYER_CODES: Final = frozenset(

@@ -488,6 +488,15 @@ GUIDANCE: Final[dict[str, dict[FindingCode, Guidance]]] = {
             "Run `drydock clean --apply` with the options that the run had.",
             page="clean.md",
         ),
+        FindingCode.UNREADABLE_JOURNAL: Guidance(
+            "A journal of drydock is damaged, cannot be read, or is of another version of drydock; or a folder of "
+            "journals cannot be read. The run may have been stopped before its end. `undo` refuses such a journal. "
+            "It is a note where the folder belongs to another user.",
+            "`drydock clean --apply` needs no journal to finish a run: give it the options that the run had. What the "
+            "run moved stays in the quarantine. Then move the folder of the run out of the state directory. A journal "
+            "of another version of drydock is for that version.",
+            page="clean.md",
+        ),
     },
 }
 """Of every code, by subject."""

@@ -450,3 +450,17 @@ UNFINISHED_RUN = Message(
     "a run of {time} was stopped before its end: {pending} of its {total} actions may not be done; journal {journal}",
     "run drydock clean --apply with the options of that run: it finishes the run",
 )
+UNREADABLE_JOURNAL = Message(
+    FindingCode.UNREADABLE_JOURNAL,
+    "journal {file}: {problem}: it is not known whether its run was stopped before its end",
+    "run drydock clean --apply with the options of that run, then move the folder of the run elsewhere",
+)
+UNKNOWN_JOURNAL = Message(
+    FindingCode.UNREADABLE_JOURNAL,
+    "journal {file}: {problem}: it is not known whether its run was stopped before its end",
+    "use the version of drydock that wrote it",
+)
+UNREADABLE_PLACE = Message(
+    FindingCode.UNREADABLE_JOURNAL,
+    "{folder}: {problem}: it is not known whether a run whose journal is there was stopped before its end",
+)

@@ -426,6 +426,7 @@ def _sync_folders(root_dir: RootDir, planned: Iterable[Removal]) -> str | None:
 def _finish(run: Run, journal: JournalWriter, held: Held, store: Store, state: RawPath | None) -> None:
     try:
         journal.finish()
-        close_unfinished(held, store, state)
+        unread = close_unfinished(held, store, state)
+        run.notes += [f"{each}: it is not known whether its run was stopped before its end" for each in unread]
     except ActionFailed as error:
         run.warnings.append(str(error))

@@ -28,7 +28,7 @@ from drydock.reclaim.let_go import left_of
 from drydock.reclaim.log_cuts import is_left
 from drydock.reclaim.removals import is_in_place, is_marked
 from drydock.reclaim.root_dir import open_root_dir
-from drydock.reclaim.state_dir import find_unfinished, places_with
+from drydock.reclaim.state_dir import UnreadableJournal, find_killed, places_with
 from drydock.verdict.layer_store import judge_layer_store
 
 
@@ -224,7 +224,7 @@ class _LeftoverSearch:
         return None
 
 
-def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> None:
+def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> list[UnreadableJournal]:
     """Mark the journals of killed runs on a root as finished, if nothing of the runs is left to do.
 
     Args:
@@ -232,9 +232,14 @@ def close_unfinished(held: Held, store: Store, state: RawPath | None = None) -> 
         store: the root as it was read under these locks.
         state: the state directory that the user chose.
 
+    Returns:
+        The journals that may be of such runs and cannot be read. They stay as they are.
+
     Raises:
         ActionFailed: one cannot be written.
     """
-    for journal in find_unfinished(held.root.path, places_with(state)):
+    killed = find_killed(held.root.path, places_with(state))
+    for journal in killed.unfinished:
         if find_left(journal, held, store) is None:
             close_abandoned(journal)
+    return killed.unread

@@ -1,16 +1,18 @@
 """Journals, ``drydock.journal/1``, as they are read: :mod:`drydock.reclaim.journal_writer` writes them.
 
-A journal is a file of JSON lines, which :mod:`drydock.model.documents.journal` declares. A last line without a newline,
-or the first line that is no JSON, ends what was written.
+A journal is a file of JSON lines, which :mod:`drydock.model.documents.journal` declares. A run that is stopped while it
+writes leaves one line that is not whole, and it is the last one: after it, there is at most the line by which a later
+run says that it did the rest. Any other line that is not whole is damage. What it said is lost, and it may have been an
+action. So such a journal is not read at all: every reader gets :class:`UnreadableJournal`, with the place.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -31,15 +33,18 @@ from drydock.model.documents.journal import (
     RemovalLine,
     RestoreLine,
 )
-from drydock.model.errors import EvidenceUnreadable
 from drydock.model.layer_store import REFERENCES
 from drydock.model.names import Digest, RawPath
 from drydock.model.plans import LayerRestore, LogCut, NameChange, Removal, Status
-from drydock.model.text import shown, unshown
-from drydock.reclaim.state_dir import JOURNAL
+from drydock.model.text import printable, shown, unshown
+from drydock.reclaim.state_dir import EmptyJournal, ForeignJournal, UnreadableJournal, open_journal
 
 _SCHEMA: Final = JournalHeader.__struct_config__.tag
-_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SCHEMAS: Final = "drydock.journal/"
+_HEAD: Final = b'{"schema":"' + _SCHEMAS.encode()
+"""How the first line of a journal of any version begins."""
+_NAME: Final = 40
+"""Characters of an unknown schema that are shown."""
 _LINE: Final = 1 << 20
 """Longest line believed in; a path has at most 4096 bytes, shown in at most four characters each."""
 _BY_FIELD: Final[Mapping[str, type[JournalLine]]] = {"finished": FinishLine, "missing": MissingLine, "ended": EndLine}
@@ -123,74 +128,99 @@ class Journal:
         return [entry for entry in self.entries if entry.ended is None]
 
 
+class JournalTaker(Protocol):
+    """Takes the lines of a journal after its header, one by one."""
+
+    root: RawPath
+    """The root that the header names."""
+
+    def add(self, line: JournalLine | None) -> None:
+        """Take a line; None stands for the one that is not whole.
+
+        Raises:
+            ValueError: it contradicts the lines before.
+        """
+
+
+_Taker = TypeVar("_Taker", bound=JournalTaker)
+
+
 def read_journal(path: RawPath) -> Journal:
     """Read a journal as far as it was written.
 
     Raises:
-        EvidenceUnreadable: it cannot be opened, others may have written it, it has no whole header, or is of another
-            schema; or a whole line of it is not one that drydock writes.
+        EmptyJournal: the run was stopped before it did anything.
+        UnreadableJournal: it cannot be opened, others may have written it, it has no whole header, is of another schema
+            or is damaged; or a whole line of it is not one that drydock writes.
     """
-    header, lines = read_lines(path)
-    place = 1
-    try:
-        journal = Journal(path, header.tool, header.time, raw_path(header.root), header.plan)
-        numbers: dict[int, Entry] = {}
-        for line in lines:
-            place += 1
-            if line is None:
-                journal.torn = True
-            else:
-                _add(journal, numbers, line)
-    except ValueError as error:
-        raise _wrong_line(path, place, error) from error
-    return journal
+    return read_lines(path, lambda header: _Assembly(path, header)).journal
 
 
-def read_lines(path: RawPath) -> tuple[JournalHeader, Iterator[JournalLine | None]]:
-    """Read a journal line by line: the header, then the other lines; None stands for a line that is not whole.
+def read_lines(path: RawPath, begin: Callable[[JournalHeader], _Taker]) -> _Taker:
+    """Read a journal line by line.
+
+    Args:
+        path: of the journal.
+        begin: makes what takes the lines after the header. What it raises as ValueError is the header's fault.
+
+    Returns:
+        What ``begin`` made, with all lines.
 
     Raises:
-        EvidenceUnreadable: as for :func:`read_journal`; also while the lines are read.
+        UnreadableJournal: as for :func:`read_journal`.
     """
-    lines = _read_lines(path)
-    header = next(lines)
-    assert isinstance(header, JournalHeader)
-    return header, lines
-
-
-def _read_lines(path: RawPath) -> Iterator[JournalLine | None]:
-    text, place = shown(path), 1
+    root: RawPath | None = None
+    number, offset = 1, 0
     try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, _FLAGS)) as lines:
-            info = os.fstat(lines.fileno())
-            if info.st_uid not in {0, os.geteuid()} or info.st_mode & 0o022:
-                raise EvidenceUnreadable(f"{text}: it belongs to, or can be written by, someone else")
-            first = _parse(lines.readline(_LINE))
-            if first is None or first.get("schema") != _SCHEMA:
-                raise EvidenceUnreadable(f"{text}: no journal of the schema {_SCHEMA}")
-            yield msgspec.convert(first, JournalHeader)
-            is_torn = False
-            while line := lines.readline(_LINE):
-                place += 1
-                values = _parse(line)
-                if values is None:
-                    # What follows a torn line is from a later run: only that it finished this one's work.
-                    is_torn = True
-                    yield None
-                    continue
-                if is_torn and "finished" not in values:
-                    break
-                yield _line_of(values)
-    except IsADirectoryError as error:
-        raise EvidenceUnreadable(f"{text} is a folder; the journal of a run is {shown(JOURNAL)} in it") from error
+        with open(open_journal(path), "rb") as file:
+            lines = _whole_lines(file)
+            taker = begin(_header(path, next(lines, (1, 0, b""))[2]))
+            root = taker.root
+            torn: tuple[int, int] | None = None
+            for number, offset, text in lines:
+                values = _parse(text)
+                # A later run begins a new line, whatever is before it.
+                if torn is not None and text != b"\n" and (values is None or values.get("by") != "later"):
+                    raise _damaged(path, root, *torn, "is not whole, and others follow it")
+                if values is not None:
+                    taker.add(_line_of(values))
+                elif torn is None:
+                    torn = number, offset
+                    taker.add(None)
     except OSError as error:
-        raise EvidenceUnreadable(f"{text}: {error.strerror}") from error
+        raise UnreadableJournal(path, error, root) from error
     except (ValueError, msgspec.ValidationError) as error:
-        raise _wrong_line(path, place, error) from error
+        raise _damaged(path, root, number, offset, f"is not one that drydock writes ({reason_of(error)})") from error
+    return taker
 
 
-def _wrong_line(path: RawPath, place: int, error: Exception) -> EvidenceUnreadable:
-    return EvidenceUnreadable(f"{shown(path)}: line {place} is not one that drydock writes ({reason_of(error)})")
+def _whole_lines(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """The lines of a file: number, offset and text. Of a line that is too long, the rest is left out."""
+    number = offset = 0
+    while line := file.readline(_LINE):
+        number += 1
+        length = len(line)
+        rest = line
+        while not rest.endswith(b"\n") and (rest := file.readline(_LINE)):
+            length += len(rest)
+        yield number, offset, line
+        offset += length
+
+
+def _header(path: RawPath, line: bytes) -> JournalHeader:
+    if not line.endswith(b"\n") and line[: len(_HEAD)] == _HEAD[: len(line)]:
+        raise EmptyJournal(path, "the run was stopped before it did anything")
+    values = _parse(line)
+    schema = None if values is None else values.get("schema")
+    if isinstance(schema, str) and schema.startswith(_SCHEMAS) and schema != _SCHEMA:
+        raise ForeignJournal(path, f"another version of drydock wrote it, by the schema {printable(schema[:_NAME])}")
+    if schema != _SCHEMA:
+        raise _damaged(path, None, 1, 0, f"is not the first one of a journal of the schema {_SCHEMA}")
+    return msgspec.convert(values, JournalHeader)
+
+
+def _damaged(path: RawPath, root: RawPath | None, number: int, offset: int, problem: str) -> UnreadableJournal:
+    return UnreadableJournal(path, f"line {number}, at byte {offset}, {problem}", root, offset)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -233,39 +263,53 @@ def _line_of(values: Mapping[str, Any]) -> JournalLine:
     return msgspec.convert(values, kind)
 
 
-def _add(journal: Journal, numbers: dict[int, Entry], line: JournalLine) -> None:
-    match line:
-        case RemovalLine():
-            entry = _removal(journal, line)
-        case CutLine():
-            entry = Entry(line.n, "cut", raw_path(line.path), to=_place(line), cut=_cut(line))
-        case RestoreLine():
-            note = Note(line.owner, line.manifest)
-            restore = _restore(journal, line)
-            entry = Entry(line.n, "restore", restore.path, to=_place(line), note=note, restore=restore)
-        case NamesLine():
-            change = names_of(line)
-            entry = Entry(line.n, "names", REFERENCES, names=change, to=_beside(journal.path, raw_path(line.backup)))
-        case CompactLine():
-            entry = Entry(line.n, "compact", raw_path(line.path))
-        case EditLine():
-            entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
-        case EndLine():
-            if line.ended not in numbers:
-                raise ValueError(f"the end of action {line.ended}, which is not there")
-            numbers[line.ended].ended = Ended(line.status, line.freed, line.detail)
-            return
-        case FinishLine():
-            journal.finished = line.finished
-            return
-        case MissingLine():
-            # No path is made of it: the name of a row may be any.
-            journal.missing.add(RawPath(unshown(line.missing)))
-            return
-        case JournalHeader():
-            raise ValueError("a second header")
-    numbers[entry.number] = entry
-    journal.entries.append(entry)
+class _Assembly:
+    """Puts a journal together, line by line."""
+
+    def __init__(self, path: RawPath, header: JournalHeader) -> None:
+        self.root = raw_path(header.root)
+        self.journal = Journal(path, header.tool, header.time, self.root, header.plan)
+        self._numbers: dict[int, Entry] = {}
+
+    def add(self, line: JournalLine | None) -> None:
+        journal = self.journal
+        match line:
+            case None:
+                journal.torn = True
+                return
+            case RemovalLine():
+                entry = _removal(journal, line)
+            case CutLine():
+                entry = Entry(line.n, "cut", raw_path(line.path), to=_place(line), cut=_cut(line))
+            case RestoreLine():
+                note = Note(line.owner, line.manifest)
+                restore = _restore(journal, line)
+                entry = Entry(line.n, "restore", restore.path, to=_place(line), note=note, restore=restore)
+            case NamesLine():
+                change = names_of(line)
+                entry = Entry(
+                    line.n, "names", REFERENCES, names=change, to=_beside(journal.path, raw_path(line.backup))
+                )
+            case CompactLine():
+                entry = Entry(line.n, "compact", raw_path(line.path))
+            case EditLine():
+                entry = Entry(line.n, "edit", raw_path(line.path), fields=edit_fields(journal.path, line.fields))
+            case EndLine():
+                if line.ended not in self._numbers:
+                    raise ValueError(f"the end of action {line.ended}, which is not there")
+                self._numbers[line.ended].ended = Ended(line.status, line.freed, line.detail)
+                return
+            case FinishLine():
+                journal.finished = line.finished
+                return
+            case MissingLine():
+                # No path is made of it: the name of a row may be any.
+                journal.missing.add(RawPath(unshown(line.missing)))
+                return
+            case JournalHeader():
+                raise ValueError("a second header")
+        self._numbers[entry.number] = entry
+        journal.entries.append(entry)
 
 
 def _removal(journal: Journal, line: RemovalLine) -> Entry:
