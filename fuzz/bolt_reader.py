@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib import import_module
+from unittest.mock import patch
 
 from fuzz.memory import Counting, held
 from tests.support import boltwriter
@@ -21,6 +24,7 @@ RECORDS = {
     b"records": {
         b"%d" % one: {b"at": b"%03d" % one, b"labels": {b"a": b"%d" % one}, b"size": b"4"} for one in range(5)
     },
+    b"small": {b"%02d" % one: {b"at": b"%03d" % one, b"size": b"4"} for one in range(30)},
 }
 
 
@@ -45,6 +49,7 @@ def one(data: bytes) -> None:
                 page = database.page(pgid)
                 _all(page.leaves) if page.kind == "leaf" else _all(page.branches) if page.kind == "branch" else None
             assert _read(fd, mapped=True) == _read(fd, mapped=False)
+            assert _verified(fd, forms=True) == _verified(fd, forms=False)
         except BoltError as error:
             _told(error)
         _second(fd)
@@ -70,6 +75,15 @@ def _second(fd: int) -> None:
     for pgid in range(min(lenient.count, 64)):
         page = dissect(lenient, pgid)
         assert sum(field.length for field in page.fields) == page.length, f"page {pgid} is not all fields"
+
+
+def _verified(fd: int, *, forms: bool) -> list[str]:
+    """All damage that verify finds, with or without the forms of pages, each of which is unpacked in one call."""
+    limits = [patch.object(import_module(f"bbolt_reader.{each}"), "_FORMS_KEPT", 0) for each in ("tree", "verify")]
+    with ExitStack() as stack, Database.from_fd(fd, b"") as database:
+        for limit in () if forms else limits:
+            stack.enter_context(limit)
+        return list(map(str, verify(database)))
 
 
 def _read(fd: int, *, mapped: bool) -> list[object]:
