@@ -9,7 +9,7 @@ from tests.support.store import BLOBS, Store
 
 from drydock.model.errors import Refused
 from drydock.model.plans import Status
-from drydock.reclaim.quarantine import open_quarantine, put_back
+from drydock.reclaim.quarantine import open_quarantine, put_back, remove_emptied
 from drydock.reclaim.recognition import Quarantined
 from drydock.reclaim.root_dir import open_root_dir
 
@@ -54,6 +54,38 @@ def test_there_and_back(store, root_dir, room):
     assert [outcome.status for outcome in outcomes] == [Status.DONE] * 3
     assert store.list() == before
     assert [(store.path / path).lstat().st_ino for path in store.paths] == [r.expect.inode for r in removals]
+
+
+@pytest.mark.parametrize(
+    ("run", "place"),
+    [
+        ("quarantine", "quarantine/a/b"),
+        ("quarantine/20260101T000000Z-7", "quarantine/20260101T000000Z-7/../mine/b"),
+        ("quarantine/20260101T000000Z-7", "quarantine/20260101T000000Z-7/link/b"),
+        ("quarantine/20260101T000000Z-7", "mine/b"),
+    ],
+)
+def test_no_folder_goes_that_no_run_made(room, tmp_path, run, place):
+    """What is called otherwise, lies elsewhere, or is reached by a link or by .. stays, whatever a journal says."""
+    for each in ("quarantine/20260101T000000Z-7/kept/in", "quarantine/mine", "quarantine/a", "mine", "elsewhere"):
+        (tmp_path / each).mkdir(parents=True, exist_ok=True)
+    (room / "20260101T000000Z-7/link").symlink_to(tmp_path / "elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    remove_emptied(os.fsencode(tmp_path / run), [os.fsencode(f"{tmp_path}/{place}")])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_that_was_moved_stays(room):
+    """An empty directory is data too: only the folders that were made for it go, and none while it is there."""
+    folder = room / "20260101T000000Z-7"
+    (folder / "snapshots/5").mkdir(parents=True)
+    (folder / "blobs").mkdir()
+    places = [os.fsencode(folder / name) for name in ("snapshots/5", "snapshots/5/fs", "blobs/one")]
+    remove_emptied(os.fsencode(folder), places)
+    assert sorted(folder.rglob("*")) == [folder / "snapshots", folder / "snapshots/5"]
+    (folder / "snapshots/5").rmdir()
+    remove_emptied(os.fsencode(folder), places)
+    assert list(room.iterdir()) == []
 
 
 def test_nothing_is_overwritten(store, root_dir, room):

@@ -241,6 +241,7 @@ def test_a_quarantine_gives_the_same_tree_back(of, tmp_path):
     assert builders(host, of) != before[1]
     run("undo", journal, status=0)
     assert (store(host, of), builders(host, of)) == before
+    assert list((host / "aside").iterdir()) == []
     assert " undone " in run("runs", "--state", host / "state")
 
 

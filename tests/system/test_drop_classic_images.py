@@ -227,6 +227,7 @@ def test_a_quarantine_gives_the_same_tree_back(of, drop, made, tmp_path):
     assert " yes " in run("runs", "--state", host / "state")
     run("undo", journal, status=0)
     assert store(host, of) == before
+    assert list((tmp_path / "aside").iterdir()) == []
     assert " undone " in run("runs", "--state", host / "state")
 
 

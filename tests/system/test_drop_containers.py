@@ -226,6 +226,7 @@ def test_undo_brings_every_container_back(kept, tmp_path):
     (journal,) = (host / "state").glob("*/journal.jsonl")
     run("undo", journal, status=0)
     assert everything(of, host) == was
+    assert list((host / "apart").iterdir()) == []
 
 
 def test_a_plan_file_has_the_choice(kept, tmp_path):

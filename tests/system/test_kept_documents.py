@@ -161,7 +161,7 @@ def in_place(case, host, written):
     found = []
     for key, line in by_kind[0].items():
         now = by_kind[1][key]
-        if "do" in line:
+        if "do" in line or "schema" in line:
             now = {name: value for name, value in now.items() if name in line}
         found.append(of_the_place(line, now))
     return found

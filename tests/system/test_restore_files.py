@@ -229,7 +229,7 @@ def test_undo_brings_the_damaged_files_back(root, tmp_path):
     run("undo", journal, status=0)
     assert [layer_facts(each) for each in chosen] == before
     assert [each.stat().st_ino for each in chosen] == inodes
-    assert list(apart.rglob("fs")) == []
+    assert list(apart.iterdir()) == []
     assert damage_of(root) == ["snapshot-differs"] * 3
     run("undo", journal, status=0)
     assert [layer_facts(each) for each in chosen] == before

@@ -157,6 +157,7 @@ def test_quarantine_and_undo(host, size):
     run("undo", journal, status=0)
     assert logs(host) == {**before, log_of(host).name: before[log_of(host).name] + json_line(3000)}
     assert [each["undo"] for each in listed_runs(host / "state")] == ["undone"]
+    assert list(apart.iterdir()) == []
 
 
 def test_without_a_quarantine_undo_says_that_it_cannot(host):
@@ -190,6 +191,7 @@ def test_a_data_root_without_a_containerd_root(tmp_path):
     (journal,) = tmp_path.glob("state/*/journal.jsonl")
     run("undo", journal, status=0)
     assert log.read_bytes() == whole
+    assert list((data / "aside").iterdir()) == []
 
 
 @pytest.mark.slow

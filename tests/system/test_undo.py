@@ -100,6 +100,7 @@ def test_what_was_quarantined_comes_back_byte_for_byte(name, tmp_path):
     assert host.seen() != before
     run("undo", journal, status=0)
     assert host.seen() == before
+    assert list(host.apart.iterdir()) == []
     for path in databases(host.root):
         assert gobbolt.check(path) == (0, "")
     raw = {path: path.read_bytes() for path in databases(host.root)}
@@ -176,6 +177,35 @@ def test_a_place_that_is_taken_again_keeps_the_records_away(host):
     assert dumps(host.root) == after
 
 
+def test_of_the_quarantine_only_empty_folders_go_that_the_run_made(host):
+    """What the user put there stays, folders too; what one undo leaves keeps its folders, and the next takes them."""
+    before = host.seen()
+    journal = host.clean("--quarantine", host.apart)
+    (made,) = host.apart.iterdir()
+    folders = sorted(path for path in made.rglob("blobs/sha256"))
+    (blob, *_) = (path for path in folders[0].iterdir() if path.is_file())
+    blob.rename(host.path / "elsewhere")
+    there = sorted(path for path in host.apart.rglob("*") if path.is_dir() and path.parent.name != "snapshots")
+    assert "it is not in quarantine" in run("undo", journal, status=4)
+    assert {*folders, made} <= set(there) & set(host.apart.rglob("*"))
+    (host.path / "elsewhere").rename(blob)
+    (folders[0].parent / "mine").mkdir()
+    (host.apart / "20260101T000000Z-1").mkdir()
+    run("undo", journal, status=0)
+    assert host.seen() == before
+    kept = [folders[0].parents[1], folders[0].parent, folders[0].parent / "mine"]
+    assert sorted(host.apart.rglob("*")) == sorted([host.apart / "20260101T000000Z-1", made, *kept])
+
+
+def test_after_a_whole_undo_what_went_since_is_said_to_be_nowhere(host):
+    """The folders of the quarantine are gone, and the answer is the one that it was while they were there."""
+    journal = host.clean("--quarantine", host.apart)
+    blob = next(path for path in host.apart.glob("**/blobs/sha256/*") if path.is_file())
+    run("undo", journal, status=0)
+    (host.root / "io.containerd.content.v1.content/blobs/sha256" / blob.name).unlink()
+    assert "failed: it is not in quarantine" in run("undo", journal, status=4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS if "DRYDOCK_TEST_EVERY_KILL" in os.environ else PARTS[::2])
 def test_a_killed_run_can_be_undone(host, tmp_path_factory, part):
@@ -188,6 +218,7 @@ def test_a_killed_run_can_be_undone(host, tmp_path_factory, part):
     assert ended.signal
     run("undo", host.journal(), status=0)
     assert host.seen() == before
+    assert list(host.apart.iterdir()) == []
     found = scan(host.capture, host.path, "--state", host.path / "state")
     assert [finding for finding in found["findings"] if finding["code"] == "unfinished-run"] == []
 
@@ -278,6 +309,7 @@ def test_an_undo_that_is_killed_is_finished_by_the_next(host, tmp_path):
             break
     assert ended.status == 0, ended.output
     assert host.seen() == before
+    assert list(host.apart.iterdir()) == []
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -93,6 +93,7 @@ def test_what_is_the_same_but_for_inodes_modes_and_owners_comes_back(host, alter
     change(host, alter)
     run("undo", journal, status=0)
     assert host.seen() == before
+    assert list(host.apart.iterdir()) == []
     for path in databases(host.root):
         assert gobbolt.check(path) == (0, "")
     run("undo", journal, status=0)

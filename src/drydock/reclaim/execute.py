@@ -120,7 +120,7 @@ def execute(
             is_data_root = plan.root in held.root.docker
             apart = open_quarantine(quarantine, root_dir, kept.run, moved, manifests, is_data_root=is_data_root)
             stack.callback(apart.close)
-        journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash)
+        journal = JournalWriter(kept.fd, kept.path, plan.root, plan_hash, apart and apart.path)
         stack.callback(journal.close)
         run = Run(plan.root, journal.path, f"{kept.why}; lost with a reboot" if kept.volatile else kept.why)
         run.quarantine = apart and apart.path

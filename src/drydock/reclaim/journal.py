@@ -115,6 +115,8 @@ class Journal:
     root: RawPath
     plan: str
     """Hash of the plan."""
+    quarantine: RawPath | None = None
+    """The folder that the run made for what it moves; None also for a run of an older drydock."""
     entries: list[Entry] = field(default_factory=list)
     finished: str | None = None
     missing: set[RawPath] = field(default_factory=set)
@@ -268,7 +270,8 @@ class _Assembly:
 
     def __init__(self, path: RawPath, header: JournalHeader) -> None:
         self.root = raw_path(header.root)
-        self.journal = Journal(path, header.tool, header.time, self.root, header.plan)
+        apart = None if header.quarantine is UNSET else raw_path(header.quarantine)
+        self.journal = Journal(path, header.tool, header.time, self.root, header.plan, apart)
         self._numbers: dict[int, Entry] = {}
 
     def add(self, line: JournalLine | None) -> None:

@@ -38,8 +38,17 @@ from drydock.version import __version__
 class JournalWriter:
     """Appends to a journal. After an error of the disk, every call raises ActionFailed."""
 
-    def __init__(self, directory: int, path: RawPath, root: RawPath, plan: str) -> None:
-        """Create the journal in the open ``directory``; ``path`` is the directory's path, for messages.
+    def __init__(
+        self, directory: int, path: RawPath, root: RawPath, plan: str, quarantine: RawPath | None = None
+    ) -> None:
+        """Create the journal of a run.
+
+        Args:
+            directory: the open directory of the run.
+            path: its path, for messages.
+            root: the root.
+            plan: hash of the plan.
+            quarantine: the folder that the run made for what it moves.
 
         Raises:
             ActionFailed: it cannot be written.
@@ -56,7 +65,8 @@ class JournalWriter:
         except OSError as error:
             raise ActionFailed(f"journal {shown(self.path)}: {error.strerror}") from error
         try:
-            self._write([JournalHeader(__version__, _now(), shown(root), plan)], sync=True)
+            apart = UNSET if quarantine is None else shown(quarantine)
+            self._write([JournalHeader(__version__, _now(), shown(root), plan, apart)], sync=True)
             os.fsync(directory)
         except OSError as error:
             self.close()

@@ -5,8 +5,7 @@ Each call is relative to an open directory, or to an open file.
 None follows a symbolic link in its last component, and callers pass a single name, so what goes is always an entry of
 the very directory that was opened and looked at. :mod:`drydock.reclaim.removals`, :mod:`drydock.reclaim.remove_tree`,
 :mod:`drydock.reclaim.log_cuts`, :mod:`drydock.reclaim.image_names` and :mod:`drydock.reclaim.layer_restores` decide
-what to remove;
-:mod:`drydock.repairs.layer_writer` removes what it wrote itself.
+what to remove; :mod:`drydock.repairs.layer_writer` and :mod:`drydock.reclaim.quarantine` remove what drydock made.
 """
 
 from __future__ import annotations

@@ -12,18 +12,20 @@ import stat
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from drydock.evidence.files.directory import look
 from drydock.evidence.files.mountinfo import mount_id
 from drydock.evidence.files.openat2 import open_directory
 from drydock.model.errors import Refused
 from drydock.model.names import RawPath
 from drydock.model.plans import CutOutcome, LayerRestore, LogCut, Outcome, Removal, Status
 from drydock.model.text import shown
-from drydock.reclaim import removals
+from drydock.reclaim import knife, removals
 from drydock.reclaim.journal import NO_NOTE, Note
 from drydock.reclaim.log_cuts import cut_log
 from drydock.reclaim.quarantine_manifest import ManifestWriter
 from drydock.reclaim.recognition import Quarantined
 from drydock.reclaim.root_dir import RootDir
+from drydock.reclaim.state_dir import RUN_NAME
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -185,12 +187,52 @@ def put_back(root_dir: RootDir, moved: Quarantined, place: RawPath) -> Outcome:
             source = open_directory(apart, folder)
         finally:
             os.close(apart)
+    except FileNotFoundError:
+        return Outcome(removal, Status.FAILED, "it is not in quarantine")
     except OSError as error:
         return Outcome(removal, Status.FAILED, f"quarantine {shown(os.path.dirname(place))}: {error.strerror}")
     try:
         return removals.put_back(root_dir, moved, source, name)
     finally:
         os.close(source)
+
+
+def remove_emptied(run: RawPath, places: Iterable[RawPath]) -> None:
+    """Remove the folders that a run made in a quarantine, its own the last; one that is not empty stays.
+
+    Args:
+        run: absolute path of the folder of the run, as its journal has it.
+        places: where the journal says that things were moved to.
+    """
+    above, _, name = run.rpartition(b"/")
+    if not run.startswith(b"/") or RUN_NAME.fullmatch(name) is None:
+        return
+    moved, folders = {place for place in places if b".." not in place.split(b"/")}, set[bytes]()
+    for place in moved:
+        folder: bytes = os.path.dirname(place)
+        while folder.startswith(run + b"/") and folder not in folders:
+            folders.add(folder)
+            folder = os.path.dirname(folder)
+    with contextlib.suppress(OSError):
+        apart = os.open(above or b"/", os.O_PATH | _DIRECTORY)
+        try:
+            # A folder that was moved is not one that was made for it. What is below a folder comes after it by name.
+            for folder in sorted(folders - moved, reverse=True):
+                with contextlib.suppress(OSError):
+                    path = name + folder[len(run) :]
+                    parent = open_directory(apart, os.path.dirname(path))
+                    try:
+                        _remove_folder(parent, os.path.basename(path))
+                    finally:
+                        os.close(parent)
+            _remove_folder(apart, name)
+        finally:
+            os.close(apart)
+
+
+def _remove_folder(parent: int, name: bytes) -> None:
+    if look(parent, name) is not None:
+        knife.rmdir(name, dir_fd=parent)
 
 
 def _is_below(fd: int, root_dir: RootDir) -> bool:

@@ -73,11 +73,14 @@ def open_aside(to: RawPath, path: RawPath) -> int:
     run = to.removesuffix(b"/" + path)
     if not to.startswith(b"/") or run == to or b".." in to.split(b"/"):
         raise OSError(errno.EINVAL, f"{shown(to)} is not a path in a quarantine")
-    apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return open_directory(apart, os.path.dirname(path))
-    finally:
-        os.close(apart)
+        apart = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return open_directory(apart, os.path.dirname(path))
+        finally:
+            os.close(apart)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, "it is not in quarantine") from error
 
 
 def recognise(parent: int, name: bytes, info: os.stat_result, moved: Quarantined) -> Recognition:

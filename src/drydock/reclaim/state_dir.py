@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,9 @@ PLACES: Final = (RawPath(b"/var/lib/drydock"), RawPath(b"/run/drydock"), RawPath
 
 JOURNAL: Final = b"journal.jsonl"
 """Name of the journal in a run's directory."""
+
+RUN_NAME: Final = re.compile(rb"[0-9]{8}T[0-9]{6}Z-[0-9]+(-[0-9]+)?")
+"""What the name of a run's directory looks like."""
 
 _MARGIN: Final = 1 << 20
 """Bytes that the journal itself may need."""

@@ -42,7 +42,7 @@ from drydock.reclaim.image_names import config_path, put_back_names
 from drydock.reclaim.journal import Entry, Journal
 from drydock.reclaim.journal_writer import close_abandoned
 from drydock.reclaim.log_cuts import put_back as put_back_log
-from drydock.reclaim.quarantine import put_back
+from drydock.reclaim.quarantine import put_back, remove_emptied
 from drydock.reclaim.quarantine_manifest import read_manifest
 from drydock.reclaim.recognition import Quarantined
 from drydock.reclaim.removals import find_in_place, is_in_place, is_taken
@@ -58,7 +58,7 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
     A database is put back only if all data that its edit released is there again. A record without its data would make
     every later pull of it fail, because containerd does not fetch what has a record (containerd core/remotes/
     handlers.go Fetch, v2.1). If a database cannot be put back, the data that its edit released stays in the quarantine.
-    An undo that was stopped can be repeated.
+    An undo that was stopped can be repeated. Once all is back, the folders that the run made in the quarantine go.
 
     Args:
         journal: the journal of the run.
@@ -129,6 +129,10 @@ def undo(journal: Journal, held: Held, progress: Progress | None = None) -> Run:
             close_abandoned(journal)
         except ActionFailed as error:
             run.warnings.append(str(error))
+    if not run.failed and journal.quarantine is not None:
+        # After an undo that left something, its folder stays a place to put back what somebody took out of it.
+        places = (entry.to for entry in journal.entries if entry.names is None and entry.to is not None)
+        remove_emptied(journal.quarantine, places)
     return run
 
 

@@ -54,6 +54,16 @@ class JournalHeader(StrictPart, tag_field="schema", tag="drydock.journal/1"):
     time: Annotated[Time, Meta(description="when the run began, in UTC, as in RFC 3339")]
     root: Annotated[Shown, Meta(description="absolute path of the containerd root, as shown")]
     plan: Annotated[Sha256, Meta(description="hash of the plan that was carried out")]
+    quarantine: (
+        Annotated[
+            Shown,
+            Meta(
+                description="absolute path of the folder that the run made for what it moves, as shown; absent without "
+                "a quarantine, and in journals of older versions"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class MissingLine(StrictPart):
