@@ -1,5 +1,6 @@
 """drydock browse in a real terminal of 80 columns and 24 lines: keys in tmux, on captures of real engines."""
 
+import fcntl
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from tests.support.captures import capture
 from tests.support.documents import run
 from tests.support.program import DRYDOCK
+from tests.support.records import METADATA
 from tests.support.tmux import terminal
 from tests.support.trees import tree
 
@@ -35,7 +37,7 @@ def children(pid):
 
 @pytest.mark.slow
 def test_marked_applied_and_undone(unpacked_anew, tmp_path):
-    """Keys alone: down to the leases of an interrupted pull, mark, move to a quarantine, and undo: all is back."""
+    """Keys alone: down to the leases of a pull, mark, move to a quarantine, undo: all is back, and a mark stays."""
     of = capture(NAME)
     host = unpacked_anew(of)
     (host / "aside").mkdir()
@@ -56,11 +58,15 @@ def test_marked_applied_and_undone(unpacked_anew, tmp_path):
         screen.sees(r"journal: .*(?s:.*)Press a key")
         assert tree(host / of.root, times=False) != before
         screen.presses("Space", "nothing is marked")
+        screen.presses("/", "Enter takes it")
+        screen.presses("base:v1", r"\nbase:v1")
+        screen.presses("Enter", "filter 'base:v1'")
+        screen.presses("Space", "1 marked")
         screen.presses("u", "undo: yes")
         screen.presses("Enter", r"undo: yes(?s:.*)Do this\? \[y/N\]")
         screen.types("y", "Enter")
         screen.sees(r"former contents(?s:.*)Press a key")
-        screen.presses("Space", "nothing is marked")
+        screen.presses("Space", r"1 of 1 mark kept *\n *1 marked")
         screen.presses("q", "ended with 0")
     assert set(tree(host / of.root, times=False)) == set(before)
     words = [*DRYDOCK, "ls", "leases", "--now", of.taken_at, "--format", "json", host]
@@ -68,7 +74,7 @@ def test_marked_applied_and_undone(unpacked_anew, tmp_path):
 
 
 def test_no_is_no(unpacked, tmp_path):
-    """Without a y nothing is changed, and the view comes back."""
+    """Without a y nothing is changed, and the view comes back as it was, with its marks."""
     of = capture(NAME)
     host = unpacked(of)
     before = tree(host)
@@ -80,10 +86,41 @@ def test_no_is_no(unpacked, tmp_path):
         screen.presses("Space", "1 marked")
         screen.presses("a", "ends lease")
         screen.presses("Enter", r"Do this\? \[y/N\]")
-        screen.presses("Enter", "Press a key")
-        screen.presses("C-c", "ended with 130")
+        screen.presses("Enter", "still marked.*(?s:.*)Press a key")
+        screen.presses("Space", "filter 'temporary'(?s:.*)still marked *\n *1 marked")
+        screen.presses("q", "ended with 1")
     assert tree(host) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_marks_stay_when_the_lock_is_taken_meanwhile(unpacked_anew):
+    """meta.db is taken while the plan is on the screen: the refusal leaves all where it was, and a works later."""
+    of = capture(NAME)
+    host = unpacked_anew(of)
+    before = tree(host / of.root, times=False)
+    with browse(of, host, host / "state") as screen:
+        screen.sees("nothing is marked")
+        screen.presses("Enter", "daemon +1/")
+        screen.presses("Enter", "moby +1/")
+        screen.presses("End", "10/10 by size")
+        screen.presses("Space", r"1 marked: frees .*\n")
+        screen.presses("a", "ends lease")
+        with (host / of.root / METADATA).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            text = screen.presses("Enter", "Press a key")
+            assert re.search(r"^drydock: (?s:.*)\nNothing was changed: what was marked is still marked\.\n", text)
+            text = screen.presses("Space", "10/10 by size")
+            assert re.search(r"^\*E .* temporary leases", text, re.MULTILINE)
+            assert "nothing was changed: what was marked is still marked;" in text
+            assert "1 marked: frees " in text
+            assert tree(host / of.root, times=False) == before
+        screen.presses("a", "ends lease")
+        screen.presses("Enter", r"Do this\? \[y/N\]")
+        screen.types("y", "Enter")
+        screen.sees(r"journal: .*(?s:.*)Press a key")
+        screen.presses("Space", "nothing is marked")
+        screen.presses("q", "ended with 0")
+    assert tree(host / of.root, times=False) != before
 
 
 @pytest.mark.slow

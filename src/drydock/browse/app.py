@@ -8,23 +8,19 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
-from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.content import Content
-from textual.message import Message
-from textual.widgets import Static
 
 from drydock.browse.deeds import Clean, Deed, Place, Undo, View, explain_lines, plan_lines, run_line
 from drydock.browse.facts import fact_lines
-from drydock.browse.help import HELP, KEYS
+from drydock.browse.frame import Frame
+from drydock.browse.help import HELP
 from drydock.browse.lists import Items, Lines, heading
-from drydock.browse.marks import Answer, foot, policy_of, wish_of
+from drydock.browse.marked import KEPT, Marked, marked_again
+from drydock.browse.marks import foot, wish_of
 from drydock.browse.panels import Choice, Panel, Question, Runs
 from drydock.browse.tree import Item, Order, sorted_by
-from drydock.browse.work import Work
-from drydock.commands.browse import decide
 from drydock.model.errors import DrydockError, Usage
 from drydock.model.names import RawPath
 from drydock.model.policies import VerifyOptions
@@ -43,28 +39,24 @@ _TURN: Final = 0.001
 _LOSS: Final = "WOULD BE LOST"
 
 
-class _Ended(Message):
-    """Work has ended."""
+class Left(NamedTuple):
+    """How a view was left for a deed."""
 
-    def __init__(self, work: Work, then: Callable[[Any], object]) -> None:
-        super().__init__()
-        self.work = work
-        self.then = then
+    view: View
+    marked: Marked
+    at: Item
+    current: Item | None
+    order: Order
+    word: str
+    changed: bool
+    """Whether the deed changed anything, so that the place has to be read anew."""
+    news: str
+    """What is said about it; empty if something was changed."""
 
 
-class Browse(App[Deed]):
+class Browse(Frame):
     """The view. It returns a deed, or None when the user is done."""
 
-    ENABLE_COMMAND_PALETTE = False
-    CSS = """
-    Screen { background: ansi_default; color: ansi_default; }
-    Static { height: 1; }
-    #title { text-style: reverse; }
-    #items { height: 1fr; scrollbar-size: 1 1; background: ansi_default; }
-    #said { height: auto; max-height: 3; }
-    #foot { height: auto; max-height: 2; text-style: bold; }
-    #keys { height: auto; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,right", "down"),
         Binding("backspace,left", "up"),
@@ -85,13 +77,15 @@ class Browse(App[Deed]):
         Binding("ctrl+c", "interrupt", priority=True),
     ]
 
-    def __init__(self, place: Place) -> None:
-        # Said here too: which filter removes the colours for NO_COLOR is chosen before there is a theme.
-        super().__init__(ansi_color=True)
-        self.theme = "ansi-dark"
+    def __init__(self, place: Place, left: Left | None = None) -> None:
+        """Make it.
+
+        Args:
+            place: where to look.
+            left: how the view before was left, for a deed.
+        """
+        super().__init__()
         self.place = place
-        self.error: BaseException | None = None
-        """What ended the view, to be raised where it is not."""
         self.interrupted = False
         self.view: View | None = None
         self.at: Item | None = None
@@ -99,101 +93,37 @@ class Browse(App[Deed]):
         self.order = Order.SIZE
         self.word = ""
         """The filter."""
-        self.marked: dict[Item, None] = {}
-        self.answer: Answer | None = None
-        """The planner's, to what is marked."""
-        self.accepted: dict[bytes, None] = {}
-        """Images whose loss the user accepted."""
+        self.marked = Marked()
+        self._left = left
+        self._news = ""
+        """Said when a level is shown."""
         self._loss: Item | None = None
         """The image whose loss was just named."""
         self._asked: deque[Item] = deque()
         """Items to mark, one after the other."""
-        self._work: Work | None = None
-        self._question: Work | None = None
-        self._said = ""
-        self._shown: dict[str, str] = {}
-        """What each line of text says."""
-
-    def compose(self) -> ComposeResult:
-        """Title, path, columns, items, message, marks, keys."""
-        yield Static(id="title", markup=False)
-        yield Static(id="path", markup=False)
-        yield Static(id="columns", markup=False)
-        yield Items(id="items")
-        yield Static(id="said", markup=False)
-        yield Static(id="foot", markup=False)
-        yield Static(Content(KEYS), id="keys", markup=False)
 
     def on_mount(self) -> None:
-        """Begin to read."""
+        """Begin to read; or go on where nothing was changed since."""
         self._items = self.screen.query_one(Items)
-        self._items.goes = lambda item: self.answer is not None and self.answer.goes(item)
-        self._items.marked = self.marked
         self._items.focus()
-        self.set_interval(0.2, self._show_work)
         self._put("#title", f"drydock browse{' --live: look only' if self.place.access.live else ''}")
-        self._begin("reading", self.place.read, self._opened)
+        left, self._left = self._left, None
+        if left is None:
+            self._begin("reading", self.place.read, self._opened)
+        elif left.changed:
+            self._begin("reading", partial(self._read_again, left), lambda found: self._opened(*found))
+        else:
+            self.word, self.order = left.word, left.order
+            # Where the cursor is to be seen depends on the size of the list.
+            self.call_after_refresh(self._opened, left.view, left.marked, left.news, left.at, left.current)
 
     def on_resize(self) -> None:
         """Write the lines that depend on the width anew."""
         self._put("#columns", heading(self.size.width))
         self._show_path()
 
-    # Work
-
-    def _begin(self, name: str, do: Callable[[Progress], Any], then: Callable[[Any], object]) -> None:
-        if self._work is not None:
-            self._say(f"{self._work.name} goes on; Esc stops it")
-            return
-        self._work = Work(name, do, lambda work: self._tell(work, then))
-        self._show_work()
-
-    def _tell(self, work: Work, then: Callable[[Any], object]) -> None:
-        """Hand the end of some work over to the thread of the view."""
-        if self.is_running:
-            self.post_message(_Ended(work, then))
-
-    def on__ended(self, ended: _Ended) -> None:
-        """Take the result of some work."""
-        work = ended.work
-        is_question = work is self._question
-        if is_question:
-            self._question = None
-        elif work is self._work:
-            self._work = None
-        if work.bug is not None or (work.error is not None and self.view is None):
-            self._end(work.bug or work.error)
-            return
-        self._say("")
-        if work.error is not None and not is_question:
-            self._say(str(work.error))
-        elif work.error is not None:
-            ended.then(work.error)
-        else:
-            ended.then(work.result)
-
-    def _show_work(self) -> None:
-        if self._work is not None:
-            self._put("#said", f"{self._work.text()}   Esc stops it")
-        elif self._question is not None:
-            self._put("#said", "asking the planner ...")
-        else:
-            self._put("#said", self._said)
-
-    def _say(self, text: str) -> None:
-        self._said = text
-        self._show_work()
-
-    def _put(self, selector: str, text: str) -> None:
-        if self._shown.get(selector) != text:
-            self._shown[selector] = text
-            # Only two lines may need a second one; to lay the screen out anew takes longer than to draw a line.
-            line = self.screen_stack[0].query_one(selector, Static)
-            line.update(Content(text), layout=selector in ("#said", "#foot"))
-
-    def _end(self, error: BaseException | None) -> None:
-        self.error = error
-        self.exit(None)
+    def _has_begun(self) -> bool:
+        return self.view is not None
 
     def action_stop(self) -> None:
         """Stop the work; without work, drop the filter."""
@@ -215,25 +145,27 @@ class Browse(App[Deed]):
         self.interrupted = True
         self.action_leave()
 
-    def _handle_exception(self, error: Exception) -> None:
-        """Keep a bug for the command, which ends with it; Textual would print it, and the status would be 0."""
-        if self._exception is None:
-            self._exception = error
-            self._exception_event.set()
-        self.error = self.error or error
-        self._return_code = 1
-        self._close_messages_no_wait()
-
     # The tree
 
-    def _opened(self, view: View) -> None:
-        self.view = view
+    def _read_again(self, left: Left, progress: Progress) -> tuple[View, Marked, str]:
+        view = self.place.read(progress)
+        return view, *marked_again(left.marked, left.view, view, progress)
+
+    def _opened(
+        self,
+        view: View,
+        marked: Marked | None = None,
+        news: str = "",
+        at: Item | None = None,
+        current: Item | None = None,
+    ) -> None:
+        self.view, self._news = view, news
         # To look through all that was read for what is not needed any more would hold up the keys.
         gc.disable()
         # While another thread works, Python lets this one in so much sooner.
         sys.setswitchinterval(_TURN)
-        self._put("#foot", foot(0, None, view.base))
-        self._open(view.tree.top)
+        self._mark(marked or Marked())
+        self._open(at or view.tree.top, current)
 
     def _open(self, item: Item, current: Item | None = None) -> None:
         assert self.view is not None
@@ -252,6 +184,8 @@ class Browse(App[Deed]):
         self.at = item
         self._items.show(items, current)
         self._show_path()
+        self._say(self._news)
+        self._news = ""
 
     def _show_path(self) -> None:
         if self.at is None:
@@ -398,48 +332,33 @@ class Browse(App[Deed]):
     def action_accept(self) -> None:
         """Mark the image whose loss was named."""
         if self._loss is not None:
-            self.accepted.update(dict.fromkeys(self._loss.names))
+            self.marked.accept(self._loss)
             self._asked.append(self._loss)
             self._loss = None
             self._next_mark()
 
     def _next_mark(self) -> None:
         view = self.view
-        if self._question is not None or not self._asked or view is None:
-            return
-        item = self._asked.popleft()
-        marked = dict.fromkeys(self.marked)
-        if item in marked:
-            del marked[item]
+        if self._question is None and self._asked and view is not None:
+            item, marked = self._asked.popleft(), self.marked
+            self._ask(lambda: marked.ask(item, view), partial(self._answered, item))
+
+    def _answered(self, item: Item, found: Marked | str) -> None:
+        if isinstance(found, Marked):
+            self._mark(found)
         else:
-            marked[item] = None
-        former = self.answer or view.base
-
-        def ask(_: Progress) -> tuple[Answer, str | None]:
-            if not marked:
-                return view.base, None
-            answer = Answer(decide(view.looked, policy_of(marked, self.accepted)))
-            return answer, answer.why_not(item, former) if item in marked else None
-
-        self._question = Work("mark", ask, lambda work: self._tell(work, partial(self._marked, item, marked)))
-
-    def _marked(self, item: Item, marked: dict[Item, None], found: tuple[Answer, str | None] | DrydockError) -> None:
-        assert self.view is not None
-        why = str(found) if isinstance(found, DrydockError) else found[1]
-        if isinstance(found, DrydockError) or why is not None:
             hint = ""
-            if why is not None and why.startswith(_LOSS):
+            if found.startswith(_LOSS):
                 self._loss = item
                 hint = "; ! marks it all the same"
-            self._said = f"stays: {why}{hint}"
-        else:
-            self.marked.clear()
-            self.marked.update(marked)
-            self.answer = found[0] if marked else None
-            self._put("#foot", foot(len(self.marked), self.answer, self.view.base))
-        self._items.refresh()
-        self._show_work()
+            self._say(f"stays: {found}{hint}")
         self._next_mark()
+
+    def _mark(self, marked: Marked) -> None:
+        assert self.view is not None
+        self.marked = self._items.marked = marked
+        self._put("#foot", foot(len(marked), marked.answer, self.view.base))
+        self._items.refresh()
 
     # Deeds
 
@@ -454,7 +373,7 @@ class Browse(App[Deed]):
         """Ask for a file, and write the plan to it."""
         if not self._policy_wanted():
             return
-        policy = policy_of(self.marked, self.accepted)
+        policy = self.marked.policy
 
         def write(path: str | None) -> None:
             if path:
@@ -469,7 +388,7 @@ class Browse(App[Deed]):
     def action_apply(self) -> None:
         """Show the plan, made anew."""
         if self._policy_wanted():
-            policy = policy_of(self.marked, self.accepted)
+            policy = self.marked.policy
             self._begin("plan", lambda progress: self.place.plan(policy, progress), self._show_plan)
 
     def _show_plan(self, scans: list[Scan]) -> None:
@@ -487,17 +406,28 @@ class Browse(App[Deed]):
             question = "A folder on the same file system, in no folder of an engine:"
             self.push_screen(Question(question, "" if aside is None else shown(aside)), self._apply_aside)
         elif answer is not None:
-            self._do(Clean(policy_of(self.marked, self.accepted), self.place.access.quarantine))
+            self._do(Clean(self.marked.policy, self.place.access.quarantine))
 
     def _apply_aside(self, path: str | None) -> None:
         if path:
-            self._do(Clean(policy_of(self.marked, self.accepted), _absolute(path)))
+            self._do(Clean(self.marked.policy, _absolute(path)))
 
     def _do(self, deed: Deed) -> None:
-        if self._work is not None:
-            self._say(f"{self._work.name} goes on; Esc stops it")
-        else:
+        if self._is_free():
             self.exit(deed)
+
+    def how_left(self, *, changed: bool, why: str = "") -> Left:
+        """How the view was left for a deed, for the next view.
+
+        Args:
+            changed: whether the deed changed anything.
+            why: why not, on one shown line; empty if the user did not want it after all.
+        """
+        assert self.view is not None
+        assert self.at is not None
+        news = "" if changed else KEPT if self.marked else "nothing was changed"
+        news += f"; {why}" if why else ""
+        return Left(self.view, self.marked, self.at, self._items.current, self.order, self.word, changed, news)
 
     def action_undo(self) -> None:
         """List the past runs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.cells import set_cell_size
@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from drydock.browse.marked import Marked
 from drydock.browse.tree import Item
 from drydock.model.objects import State
 from drydock.report.wording import COLOURS, columns, show_bytes
@@ -81,7 +82,6 @@ class Lines(ScrollView, can_focus=True):
         self.virtual_size = Size(0, self.length())
         self.scroll_to_region(Region(0, self.cursor, 1, 1), animate=False, force=True)
         self.refresh()
-        self.post_message(self.Moved())
 
     def render_line(self, y: int) -> Strip:
         """One line of what can be seen."""
@@ -130,9 +130,7 @@ class Items(Lines):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
         super().__init__(id=id)
         self.items: Sequence[Item] = ()
-        self.marked: Collection[Item] = ()
-        self.goes: Callable[[Item], bool] = lambda _: False
-        """Whether an item goes with what is marked."""
+        self.marked = Marked()
         self._largest = 1
         self._unicode = is_unicode()
 
@@ -155,7 +153,7 @@ class Items(Lines):
         """Mark, letter, sizes, bar and name of an item."""
         item = self.items[number]
         colour = Style(color=COLOURS[item.state]) if item.state is not None else _PLAIN
-        mark = "*" if item in self.marked else "+" if self.marked and self.goes(item) else " "
+        mark = "*" if item in self.marked else "+" if self.marked.goes(item) else " "
         unique = "" if item.unique is None else show_bytes(item.unique)
         bar = bar_width(width)
         head = f"{mark}{LETTERS[item.state] if item.state is not None else ' '}"

@@ -137,6 +137,22 @@ class Tree:
                     queue.append(each)
         return sorted_by(list(found), Order.SIZE)
 
+    def again(self, item: Item, former: Tree) -> Item | None:
+        """The item of the same thing as an item of a tree that was made before; None if it is gone."""
+        path = former._roots[item.root].path
+        root = next((each for each in self._roots if each.path == path), None)
+        if root is None:
+            return None
+        if item.found is not None:
+            return root.object_again(item.found)
+        queue = [self.top]
+        while queue:
+            each = queue.pop()
+            if each.root == root.number and _is_same(each, item):
+                return each
+            queue += each.below
+        return None
+
 
 def sorted_by(items: list[Item], order: Order) -> list[Item]:
     """Items in an order; keys stay quick while very many are sorted in another thread."""
@@ -164,6 +180,25 @@ def sorted_by(items: list[Item], order: Order) -> list[Item]:
 _STATES: Final = (*State, None)
 
 
+def _is_same(one: Item, other: Item) -> bool:
+    """Whether two items that are no objects are of the same thing: with one of its records, or the same group."""
+    if one.kind != other.kind or one.found is not None:
+        return False
+    if one.refs or other.refs:
+        return not set(one.refs).isdisjoint(other.refs)
+    return _group_path(one) == _group_path(other)
+
+
+def _group_path(item: Item) -> list[str]:
+    """Names from the store on: that of an engine says where all its places are, which may change."""
+    return [each.name for each in item.path() if each.kind not in ("host", "engine")]
+
+
+def _object_key(found: StoreObject) -> tuple[object, ...]:
+    base = found.data_root if isinstance(found, DataRootObject) else b""
+    return found.kind, found.id, found.snapshotter, base, found.path, found.refs if found.path is None else ()
+
+
 def _sort(items: list[Item]) -> None:
     items.sort(key=lambda each: (-each.bytes, each.name))
 
@@ -181,7 +216,7 @@ class _Root:
     """The items of one scan."""
 
     def __init__(self, number: int, scan: Scan) -> None:
-        self._number = number
+        self.number = number
         self._scan = scan
         self._all = scan.verdict.objects
         self._roles = ObjectRoles(scan.verdict)
@@ -193,7 +228,7 @@ class _Root:
                 self._reached[place] += 1
         self._pulls: dict[Ref, Pull] = {lease.ref: pull for pull in scan.inventory.pulls for lease in pull.leases}
         self._leases: dict[Ref, Holding] = {holding.ref: holding for holding in scan.verdict.leases}
-        self._data = scan.verdict.store.root.path
+        self.path = scan.verdict.store.root.path
 
     def item(self) -> Item:
         """The engine, with its store and what lies beside it."""
@@ -202,14 +237,20 @@ class _Root:
         store.kind = "store"
         ended = [self._lease(each) for each in self._scan.verdict.leases if each.kind.holds_nothing]
         if ended:
-            store.below.append(Item("group", "ended leases", self._number, below=ended, count=len(ended)))
+            store.below.append(Item("group", "ended leases", self.number, below=ended, count=len(ended)))
         places = [shown(place.path) for place in self._scan.places] or [shown(root.path)]
-        engine = Item("engine", f"{root.engine.value} {', '.join(places)}", self._number, below=[store])
+        engine = Item("engine", f"{root.engine.value} {', '.join(places)}", self.number, below=[store])
         engine.below += [self._group(each) for text in usage_texts(self._scan) for each in text.groups]
         _sort(engine.below)
         engine.bytes = sum(each.bytes for each in engine.below)
         engine.count = store.count
         return engine
+
+    def object_again(self, found: StoreObject) -> Item | None:
+        """The item of an object that was read before."""
+        wanted = _object_key(found)
+        place = next((place for place, each in enumerate(self._all) if _object_key(each) == wanted), None)
+        return None if place is None else self._made.get(place) or self._object(place)
 
     def objects(self, places: Iterable[int]) -> list[Item]:
         """The items of objects."""
@@ -219,7 +260,7 @@ class _Root:
         found = self._all[place]
         role = self._roles.of(found)
         made = Item(
-            found.kind.value, f"{role} {shown(found.id)}", self._number, found.allocated,
+            found.kind.value, f"{role} {shown(found.id)}", self.number, found.allocated,
             found.allocated if self._reached[place] < 2 else 0, 1, found.state,
             refs=found.refs, names=(found.id,), found=found,
         )  # fmt: skip
@@ -229,7 +270,7 @@ class _Root:
     def _branch(self, node: HolderNode) -> Item:
         if node.holder is not None:
             return self._holder(node, node.holder)
-        made = Item(node.kind, node.name, self._number, node.bytes, None, node.count, places=node.objects)
+        made = Item(node.kind, node.name, self.number, node.bytes, None, node.count, places=node.objects)
         pulls: dict[int, None] = {}
         for each in node.children:
             pull = None if each.holder is None else self._pulls.get(each.holder.ref)
@@ -249,7 +290,7 @@ class _Root:
         is_lease = holder.lease is not None and node.kind != "container"
         refs = tuple(holder.ref._replace(key=name) for name in holder.names)
         return Item(
-            node.kind, node.name, self._number, node.reached, node.only, len(holder.objects),
+            node.kind, node.name, self.number, node.reached, node.only, len(holder.objects),
             self._state(holder.objects, State.LEASED if leased else State.LIVE),
             refs=refs, names=holder.names, leases=refs if is_lease else (), places=holder.objects,
         )  # fmt: skip
@@ -260,25 +301,25 @@ class _Root:
         holders = (each for each in self._scan.inventory.holders if each.ref in leases)
         places = tuple(sorted({place for holder in holders for place in holder.objects}))
         return Item(
-            "pull", shown(pulled_name(pull)), self._number, pull.held, pull.bytes, len(places),
+            "pull", shown(pulled_name(pull)), self.number, pull.held, pull.bytes, len(places),
             self._state(places, State.LEASED), refs=leases, names=(pulled_name(pull),), leases=leases, places=places,
         )  # fmt: skip
 
     def _lease(self, holding: Holding) -> Item:
         ref = holding.ref
         return Item(
-            "lease", shown(ref.key), self._number, 0, 0, holding.resources, State.UNREACHABLE,
+            "lease", shown(ref.key), self.number, 0, 0, holding.resources, State.UNREACHABLE,
             refs=(ref,), names=(ref.key,), leases=(ref,),
         )  # fmt: skip
 
     def _group(self, group: UsageGroup) -> Item:
-        made = Item("group", group.name, self._number, group.bytes, count=len(group.entries))
+        made = Item("group", group.name, self.number, group.bytes, count=len(group.entries))
         for entry in group.entries:
             if entry.bytes:
                 kind = "volume" if entry.category in _VOLUMES else KINDS.get(entry.category, entry.category.value)
                 name = shown(entry.name) or shown(entry.path)
                 made.below.append(
-                    Item(kind, name, self._number, entry.bytes, entry.bytes, 1, names=(entry.name,), entry=entry)
+                    Item(kind, name, self.number, entry.bytes, entry.bytes, 1, names=(entry.name,), entry=entry)
                 )
         _sort(made.below)
         return made

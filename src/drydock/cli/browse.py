@@ -86,9 +86,9 @@ def browse(
         where,
         Access(live=live, measure=SizeSource(measure), state=state, quarantine=quarantine, now=now if given else None),
     )
-    code = 0
+    code, left = 0, None
     while True:
-        view = Browse(place)
+        view = Browse(place, left)
         with _take_back_signals():
             deed = view.run()
         gc.enable()
@@ -101,11 +101,15 @@ def browse(
             click.echo(no_storage(where))
         if deed is None:
             ctx.exit(code)
+        why = ""
         try:
-            code = _do(deed, where, place.access)
+            code, changed = _do(deed, where, place.access)
         except DrydockError as error:
             click.echo(f"drydock: {error}", err=True)
-            code = error.exit_code
+            code, changed, why = error.exit_code, False, str(error)
+        left = view.how_left(changed=changed, why=why)
+        if not changed:
+            click.echo(f"{left.news.partition(';')[0].capitalize()}.")
         click.echo("Press a key to go back to drydock browse; Ctrl-C ends it.")
         click.getchar()
 
@@ -124,12 +128,20 @@ def _take_back_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _do(deed: Deed, where: RawPath | None, access: Access) -> int:
-    """Do what the view was left for, as the command of that name does."""
+def _do(deed: Deed, where: RawPath | None, access: Access) -> tuple[int, bool]:
+    """Do what the view was left for, as the command of that name does.
+
+    Returns:
+        The exit status, and whether anything may have been changed.
+
+    Raises:
+        DrydockError: nothing was changed.
+    """
     from drydock.browse.deeds import Clean, run_line  # noqa: PLC0415 - the same
 
     if isinstance(deed, Clean):
         wanted = Access(policy=deed.policy, now=access.now, state=access.state, quarantine=deed.quarantine)
-        return clean_store(where, wanted)
+        code, runs = clean_store(where, wanted)
+        return code, bool(runs)
     click.echo(run_line(deed.run))
-    return undo_run(deed.run.journal) if confirm(yes=False) else 0
+    return (undo_run(deed.run.journal), True) if confirm(yes=False) else (0, False)

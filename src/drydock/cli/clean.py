@@ -13,6 +13,7 @@ from drydock.cli.progress import show_progress
 from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable, Usage
 from drydock.model.names import RawPath, UnixNano
+from drydock.model.runs import Run
 from drydock.model.scans import Scan
 from drydock.streams import keep_going
 
@@ -69,10 +70,11 @@ def clean(
             click.echo("Nothing was removed. With --apply, clean removes all of this.")
         ctx.exit(status_of(scans))
 
-    ctx.exit(clean_store(where, access._replace(quarantine=quarantine), yes=yes))
+    code, _ = clean_store(where, access._replace(quarantine=quarantine), yes=yes)
+    ctx.exit(code)
 
 
-def clean_store(where: RawPath | None, access: Access, *, yes: bool = False) -> int:
+def clean_store(where: RawPath | None, access: Access, *, yes: bool = False) -> tuple[int, list[Run]]:
     """Show the plan of a policy, ask, carry it out, and print what was done.
 
     Args:
@@ -81,10 +83,10 @@ def clean_store(where: RawPath | None, access: Access, *, yes: bool = False) -> 
         yes: do not ask.
 
     Returns:
-        The exit status.
+        The exit status, and the runs: none if nothing was changed.
 
     Raises:
-        DrydockError: as for :func:`drydock.commands.apply.clean`.
+        DrydockError: as for :func:`drydock.commands.apply.clean`; nothing was changed.
     """
     if yes:
         keep_going()
@@ -107,7 +109,7 @@ def clean_store(where: RawPath | None, access: Access, *, yes: bool = False) -> 
             access._replace(exclusive=True, progress=progress),
             agree=progress.cleared(agree) if progress else agree,
         )
-    return code | print_runs(runs)
+    return code | print_runs(runs), runs
 
 
 def _show(scans: list[Scan], where: RawPath | None) -> None:
