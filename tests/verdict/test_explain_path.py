@@ -48,6 +48,20 @@ def test_a_name_is_one_word_of_a_command():
     assert "\n" not in facts["volume"]
 
 
+@pytest.mark.parametrize(
+    ("name", "cache", "history"),
+    [
+        (b"default", "docker builder prune", "docker buildx history rm --all"),
+        (b"ci0", "docker buildx prune --builder ci", "docker buildx history rm --all --builder ci"),
+        (b"", "buildctl prune", "buildctl prune-histories"),
+    ],
+)
+def test_each_builder_has_its_own_command(name, cache, history):
+    """Dockerd's own, one of buildx in a volume, and a buildkitd that runs by itself."""
+    assert explained(UsageCategory.BUILD_CACHE, b"/buildkit/content", name=name)[1]["freed by"] == cache
+    assert explained(UsageCategory.BUILD_HISTORY, b"/buildkit/history.db", name=name)[1]["freed by"] == history
+
+
 def test_the_whole_of_a_place():
     """The data root itself is not said to be freed by anything."""
     _, facts = explained(UsageCategory.DOCKERD, b"")

@@ -45,6 +45,7 @@ DANGLING = b"moby-dangling@"
 """The beginning of the name of an image's record in Docker's image store that has no name of a user (moby
 daemon/containerd/image_delete.go danglingImageName, v28.5); the digest of its target follows."""
 
+_NODE = re.compile(rb"([a-zA-Z0-9][a-zA-Z0-9_.-]*)[0-9]")
 _CONTAINER_ID = re.compile(rb"[0-9a-f]{64}\Z")
 
 _DIGITS = 20
@@ -106,6 +107,15 @@ def are_digests(raws: Sequence[bytes]) -> bool:
         and joined.count(b"sha256:") == len(raws)
         and not joined.replace(b"sha256:", b"").translate(None, _HEX)
     )
+
+
+def builder_of(node: bytes) -> bytes | None:
+    """The builder of buildx that a node is of, whose name is the builder's and a digit; None if it is no such name.
+
+    Source: buildx store/nodegroup.go, v0.20.
+    """
+    found = _NODE.fullmatch(node)
+    return None if found is None else found[1]
 
 
 def is_container_id(name: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -13,7 +12,7 @@ from drydock.model.disk_usage import PlaceUsage, UsageCategory, UsageEntry
 from drydock.model.drops import DropKind
 from drydock.model.layer_store import LayerStore
 from drydock.model.leases import LeaseClass
-from drydock.model.names import DANGLING, Digest, Kind, RawPath, Ref, names_asked
+from drydock.model.names import DANGLING, Digest, Kind, RawPath, Ref, builder_of, names_asked
 from drydock.model.objects import LayerObject, PluginObject, State, StoreObject
 from drydock.model.roots import DockerContainer, Engine
 from drydock.model.scans import Scan
@@ -25,8 +24,6 @@ from drydock.report.wording import show_bytes, show_count
 
 _ROWS: Final = 6
 """Rows that are listed; with more, the smallest have one row together."""
-_NODE: Final = re.compile(rb"([a-zA-Z0-9][a-zA-Z0-9_.-]*)[0-9]")
-"""The name of a builder's node: the builder, and a number (buildx store/nodegroup.go, v0.20)."""
 _BUILDS: Final = (UsageCategory.BUILD_CACHE, UsageCategory.BUILD_HISTORY, UsageCategory.BUILDKIT)
 _KUBERNETES: Final = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S, Engine.KIND)
 _YOU: Final = {
@@ -404,7 +401,7 @@ def _builders(place: PlaceUsage) -> Iterator[_DockerCommand]:
             sizes[entry.name] += entry.bytes
     for node, size in sizes.most_common():
         # A name may have come from a folder that anybody made: then it is no word of a command.
-        builder = _NODE.fullmatch(node)
+        builder = builder_of(node)
         if builder is not None:
-            words = f"docker buildx prune --builder {shown(builder[1])}"
+            words = f"docker buildx prune --builder {shown(builder)}"
             yield _DockerCommand(words, size, "the cache of that builder", is_most=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from drydock.model.disk_usage import FoundEntry, UsageCategory
+from drydock.model.disk_usage import FoundEntry, UsageCategory, UsageEntry
 from drydock.model.explanations import Explanation
-from drydock.model.names import RawPath
+from drydock.model.names import RawPath, builder_of
 from drydock.model.text import quoted, shown
 
 
@@ -20,12 +20,13 @@ class _Purpose(NamedTuple):
 
 _SCAN: Final = "see what drydock scan says of the store"
 _NOBODY: Final = "nothing does: the engine needs it"
+_COMPACTED: Final = "drydock clean --compact, if most of it is free pages; the engine needs the rest"
 _PURPOSES: Final = {
     UsageCategory.CONTENT: _Purpose("containerd's blobs, and the folders around them", _SCAN),
     UsageCategory.INGESTS: _Purpose("downloads in progress", _SCAN),
     UsageCategory.SNAPSHOTS: _Purpose("the directories of a snapshotter", _SCAN),
     UsageCategory.UNPACK_LEFTOVERS: _Purpose("what containerd makes while it prepares or removes a snapshot", _SCAN),
-    UsageCategory.DATABASES: _Purpose("the records of containerd, or the rows of a snapshotter", _NOBODY),
+    UsageCategory.DATABASES: _Purpose("the records of containerd, or the rows of a snapshotter", _COMPACTED),
     UsageCategory.SNAPSHOTTER_FILES: _Purpose("what a snapshotter in a process of its own keeps", "its snapshotter"),
     UsageCategory.CONTAINERD: _Purpose("the root of a containerd, or the folder of one of its plugins", _NOBODY),
     UsageCategory.CLASSIC_LAYERS: _Purpose("layers of images in Docker's classic store", "docker image prune -a"),
@@ -33,7 +34,7 @@ _PURPOSES: Final = {
     UsageCategory.CLASSIC_METADATA: _Purpose("the records of the classic store", "docker image prune -a, in part"),
     UsageCategory.BUILD_CACHE: _Purpose("files and blobs of BuildKit's cache", "docker builder prune"),
     UsageCategory.BUILD_HISTORY: _Purpose("BuildKit's records of past builds", "docker buildx history rm --all"),
-    UsageCategory.BUILDKIT: _Purpose("BuildKit's databases, and its other folders", _NOBODY),
+    UsageCategory.BUILDKIT: _Purpose("BuildKit's databases, and its other folders", _COMPACTED),
     UsageCategory.NAMED_VOLUMES: _Purpose("a volume", "you: docker volume rm NAME"),
     UsageCategory.ANONYMOUS_VOLUMES: _Purpose("a volume that dockerd named", "docker volume prune"),
     UsageCategory.LOGS: _Purpose("the log of a container", "you: drydock clean --truncate-logs 10M"),
@@ -44,7 +45,7 @@ _PURPOSES: Final = {
     UsageCategory.CONTAINER_FILES: _Purpose("other files of a container, such as checkpoints", "docker rm CONTAINER"),
     UsageCategory.PLUGINS: _Purpose("Docker's plugins", "docker plugin rm NAME"),
     UsageCategory.SWARM: _Purpose("the state of a node of a swarm", "docker swarm leave"),
-    UsageCategory.NETWORK: _Purpose("Docker's networks", "docker network prune, in part"),
+    UsageCategory.NETWORK: _Purpose("Docker's networks", _NOBODY),
     UsageCategory.TRUST: _Purpose("keys of Docker before version 23", "you, if no older Docker is to run again"),
     UsageCategory.TMP: _Purpose("dockerd's temporary files", "a restart of dockerd"),
     UsageCategory.DOCKERD: _Purpose("what dockerd itself keeps in the data root", _NOBODY),
@@ -84,6 +85,13 @@ _OF: Final = {
     UsageCategory.BUILDKIT: "builder",
 }
 """What the name of an entry is, of the categories whose entries have one that the path does not show."""
+_DOCKERD: Final = b"default"
+"""The name of the entries of dockerd's own BuildKit."""
+_OF_BUILDER: Final = {
+    UsageCategory.BUILD_CACHE: ("buildctl prune", "docker buildx prune"),
+    UsageCategory.BUILD_HISTORY: ("buildctl prune-histories", "docker buildx history rm --all"),
+}
+"""What frees them of a buildkitd that runs by itself, and of a builder of buildx."""
 
 
 def explain_path(path: RawPath, found: FoundEntry) -> Explanation:
@@ -103,13 +111,24 @@ def explain_path(path: RawPath, found: FoundEntry) -> Explanation:
         facts.append((word, shown(entry.name)))
     if found.note:
         facts.append(("not all of it was measured", found.note))
-    freed_by = purpose.freed_by
+    freed_by = _of_builder(entry) or purpose.freed_by
     if word is not None and entry.name and freed_by.endswith((" NAME", " CONTAINER")):
         freed_by = f"{freed_by.rpartition(' ')[0]} {quoted(entry.name)}"
     facts.append(("freed by", freed_by))
     return Explanation(
         found.place, f"path {shown(path)}", entry.category.value, tuple(facts), (), None, (), bytes=found.bytes
     )
+
+
+def _of_builder(entry: UsageEntry) -> str:
+    """What frees cache or history of a BuildKit that is not dockerd's; empty for all else."""
+    if entry.category not in _OF_BUILDER or entry.name == _DOCKERD:
+        return ""
+    alone, beside = _OF_BUILDER[entry.category]
+    if not entry.name:
+        return alone
+    builder = builder_of(entry.name)
+    return "" if builder is None else f"{beside} --builder {quoted(builder)}"
 
 
 def _purpose(path: RawPath, found: FoundEntry) -> _Purpose:
