@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,22 @@ _OWN_FAULT = 64
 Names = dict[str, dict[str, list[str]]]
 
 
-def run(*arguments: str | Path, status: int | None = None) -> str:
-    """Run ``drydock``, in this process unless another program is to be tested, and give what it printed on stdout."""
+def run(*arguments: str | Path, status: int | Container[int] | None = None) -> str:
+    """Run ``drydock``, in this process unless another program is to be tested, and give what it printed on stdout.
+
+    Args:
+        arguments: of the command.
+        status: the exit status that it is to have, or those of which it is to have one; by default any but a fault.
+    """
+    expected = range(_OWN_FAULT) if status is None else (status,) if isinstance(status, int) else status
     if PROGRAM is not None:
         done = subprocess.run([*DRYDOCK, *map(str, arguments)], capture_output=True, text=True, check=False)
-        assert done.returncode == status or (status is None and done.returncode < _OWN_FAULT), done.stderr
+        assert done.returncode in expected, done.stderr
         return done.stdout
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
-    if status is not None:
-        assert result.exit_code == status, result.output
+    assert result.exit_code in expected, result.output
     return result.stdout
 
 

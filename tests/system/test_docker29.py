@@ -108,19 +108,19 @@ COMMANDS = [
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_that_judges_works(unpacked, command):
     """Nothing of a healthy host is damage, unreadable or refused."""
-    assert _status(*command, "--now", HOST.taken_at, unpacked(HOST)) in (0, 1)
+    run(*command, "--now", HOST.taken_at, unpacked(HOST), status=(0, 1))
 
 
 def test_the_commands_that_take_out_work(unpacked, tmp_path):
     """Images and containers are exported and compared, and the databases read."""
     host = unpacked(HOST)
-    assert _status("export", "image", "127.0.0.1:5000/demo:v2", host, "-o", tmp_path / "image.tar") == 0
+    run("export", "image", "127.0.0.1:5000/demo:v2", host, "-o", tmp_path / "image.tar", status=0)
     for container in ("exited", "imgmount", "killed", "created"):
-        assert _status("export", "container", container, host, "-o", tmp_path / f"{container}.tar") == 0
-        assert _status("diff", "container", container, host) == 0
+        run("export", "container", container, host, "-o", tmp_path / f"{container}.tar", status=0)
+        run("diff", "container", container, host, status=0)
     for database in (host / HOST.docker).rglob("*.db"):
         for command in ("info", "check", "pages"):
-            assert _status("bolt", command, database) == 0, (command, database)
+            run("bolt", command, database, status=0)
 
 
 def test_a_plan_is_applied_and_undone(unpacked_anew, tmp_path):
@@ -273,10 +273,3 @@ def _mounted(docker):
 
 def _sums(text):
     return {name: value for value, name in (line.split() for line in text.splitlines())}
-
-
-def _status(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code

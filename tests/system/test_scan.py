@@ -74,6 +74,7 @@ def test_what_only_looks_changes_nothing(unpacked_anew, tmp_path_factory):
     assert tree(host) == before
 
 
+@pytest.mark.interpreter
 @pytest.mark.root
 @pytest.mark.parametrize(
     "command", [("scan",), ("scan", "--measure", "disk", "--verify", "digest"), ("plan",), ("pulls",), ("clean",)]
@@ -199,6 +200,7 @@ def test_a_clock_that_is_wrong(unpacked):
     assert "carry a later time" in _refusal("scan", "--now", "2020-01-01T00:00:00Z", unpacked(of), status=32)
 
 
+@pytest.mark.interpreter
 @pytest.mark.root
 def test_without_rights(unpacked):
     """A user who may not read the store is told so in one line."""
@@ -226,6 +228,7 @@ def test_usage(tmp_path):
     assert _process("nonsense").returncode == 16
 
 
+@pytest.mark.interpreter
 def test_version_and_help_start_without_the_heavy_libraries():
     """Drydock must start fast on a sick host: no rich, psutil, tqdm, construct or msgspec for a version or help."""
     heavy = {"rich", "psutil", "tqdm", "construct", "msgspec", "bbolt_reader"}
@@ -260,6 +263,7 @@ def test_a_scan_loads_nothing_that_cuts(unpacked):
     assert not loaded & {*cutting, "bbolt_surgery", "psutil", "rich", "tqdm", "concurrent.futures"}
 
 
+@pytest.mark.interpreter
 @pytest.mark.root
 def test_a_table_loads_no_documents(unpacked):
     """Only what writes or reads a document loads msgspec."""
