@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.engines.unavailable import EngineUnavailable
-from tests.support.program import PROGRAM
+from tests.support.program import ARCH, EMULATOR, PROGRAM
 
 from drydock.version import __version__
 
 TOP = Path(__file__).parents[2]
-ARCH = os.environ.get("DRYDOCK_TEST_ARCH", os.uname().machine)
-"""What is tested; another architecture than this machine's runs under qemu-user."""
 NAME = f"drydock-{__version__}-linux-{ARCH}"
 
 
@@ -49,11 +47,11 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def emulator() -> Path | None:
     """What runs programs of the tested architecture here; None where they run by themselves."""
-    if os.uname().machine == ARCH:
+    if EMULATOR is None:
         return None
-    found = shutil.which(f"qemu-{ARCH}-static")
+    found = shutil.which(EMULATOR)
     if found is None:
-        raise EngineUnavailable(f"qemu-{ARCH}-static (qemu-user-static) is not installed")
+        raise EngineUnavailable(f"{EMULATOR} (qemu-user-static) is not installed")
     return Path(found)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.release.conftest import ARCH, NAME
+from tests.release.conftest import NAME
 from tests.support.ansible import player
 from tests.support.captures import Capture, capture
+from tests.support.program import ARCH
 from tests.support.trees import tree
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

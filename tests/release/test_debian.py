@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from release.debian import package_name
 from tests.engines.suite import Suite, rootfs
-from tests.release.conftest import ARCH, NAME
+from tests.release.conftest import NAME
+from tests.support.program import ARCH
 
 from drydock.version import __version__
 

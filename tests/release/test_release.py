@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 from release.debian import package_name
 from release.sources import FIXES, PACKAGES, PYTHON, download, fetched
 from tests.engines.unavailable import EngineUnavailable
-from tests.release.conftest import ARCH, NAME, TOP, release
+from tests.release.conftest import NAME, TOP, release
+from tests.support.program import ARCH
 
 if sys.version_info >= (3, 11):
     import tomllib
