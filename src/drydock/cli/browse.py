@@ -88,7 +88,8 @@ def browse(
     )
     code, left = 0, None
     while True:
-        view = Browse(place, left)
+        # Nothing keeps in memory what was read before, once the next view has its marks.
+        view, left = Browse(place, left), None
         with _take_back_signals():
             deed = view.run()
         gc.enable()
