@@ -16,7 +16,10 @@ from tests.support.browser import BrowserUnavailable, browser
 from tests.support.captures import Capture, CaptureUnavailable, unpack
 from tests.support.firefox import Firefox, firefox
 from tests.support.full_disk import NoDisk
+from tests.support.leftovers import Leftovers
 from tests.support.spark import SparkUnavailable
+
+from drydock.reclaim.state_dir import PLACES
 
 _UNAVAILABLE = (EngineUnavailable, CaptureUnavailable, BrowserUnavailable, SparkUnavailable, NoDisk)
 # The same examples in every run: a failure is of the change that is tested. ./run prove looks for new ones.
@@ -35,11 +38,13 @@ _AHEAD = 8
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let workers that run side by side not see each other's mounts."""
+    """Let workers that run side by side not see each other's mounts, and the session leave no state of drydock."""
     # pytest-xdist 3.8 puts the group into a test's name by an attribute that is pytest's own, and says nothing else.
     if config.getoption("dist", "no") == "loadgroup" and not hasattr(pytest.Item, "_nodeid"):
         raise pytest.UsageError(f"with pytest {pytest.__version__} no test would be in its group: pyproject.toml")
-    if hasattr(config, "workerinput") and os.geteuid() == 0:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Leftovers(PLACES))
+    elif os.geteuid() == 0:
         keep_mounts_apart()
 
 

@@ -74,7 +74,7 @@ def test_on_a_host_without_pip(
     for words in (
         ("scan", "--now", of.taken_at, "--host", "node-1", "--format", "json", folder),
         ("scan", "--now", of.taken_at, "--host", "node-1", "--format", "html", folder),
-        ("verify", "--data", "--unpacked", folder),
+        ("verify", "--data", "--unpacked", "--state", tmp_path / "state", folder),
         ("schema", "scan"),
     ):
         assert run(program, *words) == here(*words), words

@@ -108,11 +108,12 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_works(unpacked, command):
+def test_every_command_works(unpacked, command, tmp_path):
     """On the host and on the worker alone."""
     host = unpacked(OF)
+    state = ("--state", str(tmp_path / "state")) if command[0] == "verify" else ()
     for where in (host, host / ROOT, host / OF.root):
-        result = CliRunner().invoke(main, [*command, "--now", OF.taken_at, str(where)])
+        result = CliRunner().invoke(main, [*command, *state, "--now", OF.taken_at, str(where)])
         assert result.exit_code in (0, 1), result.output
 
 

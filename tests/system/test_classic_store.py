@@ -108,9 +108,10 @@ def test_explain_leads_from_the_image_to_its_directories(host):
     assert "container web" in said
 
 
-def test_layers_give_their_diff_ids(host):
+def test_layers_give_their_diff_ids(host, tmp_path):
     """Read from the files and dockerd's own tar-split: nothing is damaged; one byte more, and the layer differs."""
-    said = run("verify", "--unpacked=content", "--no-second-reading", host, status=0)
+    options = ("--unpacked=content", "--no-second-reading", "--state", tmp_path / "state")
+    said = run("verify", *options, host, status=0)
     layers = len(list((host / "var/lib/docker/image/overlay2/layerdb/sha256").iterdir()))
     assert f"unpacked layers: {layers} checked" in said
     (busybox, *_) = [
@@ -119,7 +120,7 @@ def test_layers_give_their_diff_ids(host):
     before = busybox.read_bytes()
     busybox.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     try:
-        said = run("verify", "--unpacked=content", "--no-second-reading", host, status=2)
+        said = run("verify", *options, host, status=2)
     finally:
         busybox.write_bytes(before)
     assert "layer-differs" in said

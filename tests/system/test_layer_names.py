@@ -45,9 +45,10 @@ def root(tmp_path):
     ],
     ids=" ".join,
 )
-def test_names_are_escaped(root, command):
+def test_names_are_escaped(root, command, tmp_path):
     """No control character and no byte that is no text reaches a terminal or a document."""
-    said = run(*command, root.data)
+    state = ("--state", tmp_path / "state") if command[0] == "verify" else ()
+    said = run(*command, *state, root.data)
     assert "\x1b" not in said
     assert "etc/passwd" not in said
     assert said.isprintable() or all(each.isprintable() or each in "\n\t" for each in said)

@@ -250,11 +250,12 @@ def test_a_damaged_blob_restores_nothing(root, tmp_path):
     assert layer_facts(lower) == before
 
 
-def test_a_plan_names_what_it_unpacks_again(root):
+def test_a_plan_names_what_it_unpacks_again(root, tmp_path):
     """Without --apply nothing changes; the document has the layers, and native's are named as not restored."""
     damage(root)
     before = {each.name: tree(each) for each in (root / SNAPSHOTS).iterdir()}
-    said = run("repair", "--unpacked=content", "--restore-files", "--format", "json", root, status=2)
+    options = ("--unpacked=content", "--restore-files", "--format", "json", "--state", tmp_path / "state")
+    said = run("repair", *options, root, status=2)
     (found,) = json.loads(said)["roots"]
     assert len(found["plan"]["restores"]) == 3
     assert found["left"] == found["losses"] == found["plan"]["records"] == []
