@@ -17,7 +17,7 @@ from drydock.model.names import RawPath, UnixNano
 from drydock.model.runs import RunEnd
 from drydock.reclaim import execute_edits, state_dir
 
-UNREAD = FindingCode.UNREADABLE_JOURNAL
+UNREAD = "unreadable-journal"
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def test_a_place_of_journals_that_cannot_be_read_is_named(host, monkeypatch):
     monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(host.folder / "missing"), os.fsencode(host.folder / "file")))
     assert [each.code for each in said(host)] == [FindingCode.UNFINISHED_RUN]
     (host.folder / "file").touch()
-    assert [each.severity for each in said(host) if each.code is UNREAD] == [Severity.BLIND]
+    assert [each.severity for each in said(host) if each.code == UNREAD] == [Severity.BLIND]
     if os.geteuid() == 0:
         os.chown(host.folder / "file", 1234, 1234)
-        assert [each.severity for each in said(host) if each.code is UNREAD] == [Severity.NOTE]
+        assert [each.severity for each in said(host) if each.code == UNREAD] == [Severity.NOTE]
