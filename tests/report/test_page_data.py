@@ -9,7 +9,8 @@ from tests.support.scans import scan_of_everything
 from drydock.model.disk_usage import UsageCategory, UsageEntry
 from drydock.model.names import RawPath
 from drydock.model.objects import DAMAGED, State
-from drydock.report.page_data import USAGE, PageData, aggregate, choose_holders, choose_objects, sum_by_state
+from drydock.report.aggregates import aggregate, choose_holders, choose_objects, sum_by_state
+from drydock.report.page_data import USAGE, PageData
 from drydock.report.usage_text import usage_texts
 
 DAY = 86_400
