@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from drydock.model.guidance import findings_page
+from tests.docs.findings_page import findings_page
 
 Path(__file__).parents[2].joinpath("docs/findings.md").write_text(findings_page(), encoding="utf-8")

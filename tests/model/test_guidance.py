@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+from tests.docs.findings_page import findings_page
+
 from drydock.model.findings import FindingCode, Severity
-from drydock.model.guidance import GUIDANCE, findings_page
+from drydock.model.guidance import GUIDANCE
 
 DOCS = Path(__file__).parents[2] / "docs"
 
