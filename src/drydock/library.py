@@ -291,7 +291,7 @@ def undo(journal: AnyPath, *, progress: Progress | None = None) -> Run:
         progress: called while data is read and moved back.
 
     Raises:
-        EvidenceUnreadable: it is no journal, or its root is not there.
+        EvidenceUnreadable: the journal is damaged or cannot be read, or its root is not there.
         Refused: as for :func:`apply`.
         Usage: an argument is of a wrong type.
     """

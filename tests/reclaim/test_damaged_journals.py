@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections import Counter
 
 import pytest
 from fuzz.stores import NOW
@@ -126,6 +127,20 @@ def test_damage_is_reported_for_the_root_of_the_journal(host, tmp_path):
     assert said(other) == []
     copy.write_bytes(b"!" + whole[1:])
     assert [each.place.offset for each in said(other)] == [0]
+
+
+def test_no_changed_byte_hides_the_run(host):
+    """A bit of any byte but of the root: the run is found as unfinished, or its journal as damaged."""
+    journal, root = host.journal("first"), RawPath(os.fsencode(host.root))
+    whole = journal.read_bytes()
+    named = range(whole.index(root), whole.index(root) + len(root))
+    found = Counter()
+    for at in range(0, len(whole), 3):
+        if at not in named:
+            journal.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            killed = state_dir.find_killed(root, [state_of(host)])
+            found[len(killed.unfinished), len(killed.unread)] += 1
+    assert found.keys() == {(1, 0), (0, 1)}
 
 
 def newer(journal):

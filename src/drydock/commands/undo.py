@@ -18,7 +18,7 @@ def undo(journal: RawPath, access: Access) -> Run:
         access: how to read the root, which is held as by a writer.
 
     Raises:
-        EvidenceUnreadable: it is no journal, or its root is not there.
+        EvidenceUnreadable: the journal is damaged or cannot be read, or its root is not there.
         Refused: an engine, a shim or a mount uses the root, or a lock is held.
     """
     found, access = read_journal(journal), access.to_change()
