@@ -237,16 +237,27 @@ def test_a_damaged_journal_of_a_run_that_goes_on_is_left_to_it(host):
 
 
 def test_a_place_of_journals_that_cannot_be_read_is_named(host, monkeypatch):
-    """The state directory too; a default place of another user is a note, and one that is missing is nothing."""
+    """The state directory too; a default place of another user is a note, and one that is missing or a file is nothing.
+
+    README has the one file copied to /dev/shm/drydock, which is a default place.
+    """
     place = host.folder / "first-state"
     place.chmod(0o777)
     (finding,) = said(host)
     assert (finding.code, finding.severity, finding.place.file) == (UNREAD, Severity.BLIND, os.fsencode(place))
     place.chmod(0o700)
-    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(host.folder / "missing"), os.fsencode(host.folder / "file")))
+    there = host.folder / "there"
+    monkeypatch.setattr(state_dir, "PLACES", (os.fsencode(host.folder / "missing"), os.fsencode(there)))
     assert [each.code for each in said(host)] == [FindingCode.UNFINISHED_RUN]
-    (host.folder / "file").touch()
+    there.touch()
+    assert [each.code for each in said(host)] == [FindingCode.UNFINISHED_RUN]
+    there.unlink()
+    there.symlink_to(place)
+    assert [each.severity for each in said(host) if each.code == UNREAD] == [Severity.BLIND]
+    there.unlink()
+    there.mkdir(0o777)
+    there.chmod(0o777)
     assert [each.severity for each in said(host) if each.code == UNREAD] == [Severity.BLIND]
     if os.geteuid() == 0:
-        os.chown(host.folder / "file", 1234, 1234)
+        os.chown(there, 1234, 1234)
         assert [each.severity for each in said(host) if each.code == UNREAD] == [Severity.NOTE]

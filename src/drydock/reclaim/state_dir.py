@@ -156,7 +156,8 @@ def find_unfinished(root: RawPath, places: Iterable[RawPath] = PLACES) -> list[J
 def list_journals(places: Iterable[RawPath]) -> Iterator[RawPath | UnreadableJournal]:
     """The journals in places where runs keep them, finished or not, by the names of the runs.
 
-    A place that is not there has none.
+    A place that is not there has none. Nor has a default place that is a file: the README has drydock itself copied to
+    ``/dev/shm/drydock``.
     """
     for place in places:
         try:
@@ -164,6 +165,8 @@ def list_journals(places: Iterable[RawPath]) -> Iterator[RawPath | UnreadableJou
         except FileNotFoundError:
             continue
         except OSError as error:
+            if place in PLACES and os.path.isfile(place) and not os.path.islink(place):
+                continue
             yield UnreadableJournal(place, error)
             continue
         try:
