@@ -92,10 +92,20 @@ def test_a_path_of_no_place_is_not_explained(host):
     """One that is not there, one outside, and one that only a symbolic link brings into the data root."""
     top = host / "var/lib/docker"
     (top / "link").symlink_to("/etc")
-    for word in (top / "nothing", host / "etc", top / "link/passwd", "/etc/passwd"):
+    for word in (
+        top / "nothing",
+        host / "etc",
+        top / "link/passwd",
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        "/",
+        "../etc/passwd",
+    ):
         status, text, errors = explain(str(word), host)
         assert (status, text) == (8, "")
-        assert errors.startswith(f"drydock: nothing here is called {word}")
+        assert errors.startswith(f"drydock: nothing here is called {word}"), word
     status, text, _ = explain(str(top / "link"), host)
     assert (status, text.partition("\n")[0]) == (0, f"path {top}/link: unknown")
 

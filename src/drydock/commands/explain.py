@@ -72,15 +72,18 @@ def explain_paths(word: bytes, verdicts: Sequence[Verdict], where: RawPath | Non
     """What a path is there for that belongs to no object: one explanation, or none if it is in no place of the roots.
 
     Args:
-        word: an absolute path, one in the host that was looked at, or one in a place of its roots.
+        word: an absolute path, one in the host that was looked at, or one in a place of its roots; without ``..``.
         verdicts: of the roots.
         where: as for :func:`explain`.
     """
+    parts = {part for part in word.split(b"/") if part}
+    if not parts or parts & {b".", b".."}:
+        return []
     roots = [verdict.store.root for verdict in verdicts]
     paths = [word] if word.startswith(b"/") else []
     paths += (os.path.join(root.host, word.lstrip(b"/")) for root in roots)
-    for root in () if word.startswith(b"/") else roots:
-        paths += (os.path.join(place, word) for place in (*root.docker, root.path, *root.buildkit))
+    if not word.startswith(b"/"):
+        paths += (os.path.join(place, word) for root in roots for place in (*root.docker, root.path, *root.buildkit))
     for each in dict.fromkeys(map(os.path.normpath, paths)):
         path = RawPath(os.path.join(os.path.realpath(os.path.dirname(each)), os.path.basename(each)))
         found = find_entry(path, verdicts, where)
