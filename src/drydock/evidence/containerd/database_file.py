@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
@@ -65,18 +65,15 @@ class File:
         Args:
             stack: closes it.
             mapped: as for :meth:`bbolt_reader.Database.open`.
-            ahead: have a worker check a large one, if there can be one; the check of another has ended then.
-            progress: told how far the check is, as long as something waits for it.
+            ahead: have a worker check a large one meanwhile, if there can be one.
+            progress: told how far the check is, while something waits for it.
         """
         if self.allocated >= LARGE:
             _give_back_tables()
         worker: PageCheck | None = None
         if ahead and self.allocated >= LARGE and can_start():
-            try:
+            with suppress(OSError):  # this process checks it then
                 worker = PageCheck(self)
-            except OSError:
-                pass  # this process checks it then
-            else:
                 stack.callback(worker.close)
         try:
             self.database = stack.enter_context(Database.from_fd(self.fd, self.path, mapped=mapped, bounded=True))
@@ -121,12 +118,12 @@ class File:
         pages = min(database.pages, database.meta.high_water)
         told = counter(progress, f"pages of {database_name(self.path)} checked", pages)
         found = None if worker is None else worker.wait_for_pages(told)
-        if found is None:
-            used: list[int] = []
-            found = _Pages(list(verify(database, told, used.append)), 0)
-            found = found._replace(used=sum(used))
-            database.release()
-        return found
+        if found is not None:
+            return found
+        used: list[int] = []
+        damages = list(verify(database, told, used.append))
+        database.release()
+        return _Pages(damages, sum(used))
 
     def _note_free(self, database: Database, used: int) -> None:
         whole, in_use = database.size, used * database.page_size

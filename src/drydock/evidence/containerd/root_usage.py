@@ -105,7 +105,8 @@ def find_entry(path: RawPath, verdicts: Sequence[Verdict], where: RawPath | None
         return None
     top = None if where is None else RawPath(os.path.realpath(where))
     entry = None
-    for part in _parts(verdicts, top):
+    # A place on a mount of its own may lie in another one.
+    for part in sorted(_parts(verdicts, top), key=lambda part: -len(part.path)):
         if is_within(path, part.path):
             finder = UsageFinder(path)
             _measure_place(part.path, part.verdicts or [part.first], part.remapped, finder)
