@@ -249,4 +249,6 @@ def _made(at: UnixNano, newest: UnixNano | None) -> UnixNano:
 
 def _images(session: Session) -> Images:
     verdict, reached = session.verdict, session.reached
-    return Images(verdict, reached, read_documents(session.root, list_image_blobs(verdict, reached)))
+    blobs = list_image_blobs(verdict, reached)
+    step = counter(session.access.progress, "blobs looked at", len(blobs))
+    return Images(verdict, reached, read_documents(session.root, blobs, progress=step))

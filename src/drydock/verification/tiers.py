@@ -99,7 +99,7 @@ def read_blobs(
         coverage.bytes += file.size
         checkpoint.tell(_blob_key(file), right)
 
-    step = counter(progress, "bytes hashed", sum(file.size for file in todo))
+    step = counter(progress, "bytes hashed", sum(file.size for file in todo)) if todo else None
     found, unread = hash_blobs(store.root.path, todo, step, told=told, stop=deadline.is_up)
     wrong |= found
     store.wrong = frozenset(wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
 from drydock.evidence.files.regular import open_below
@@ -32,7 +32,12 @@ class _Unusable(Exception):
     """The bytes cannot be used as a document; the message says why and is fit to show."""
 
 
-def read_documents(root: RawPath, blobs: Iterable[BlobFile], most: int = ALL_DOCUMENTS) -> Documents:
+def read_documents(
+    root: RawPath,
+    blobs: Iterable[BlobFile],
+    most: int = ALL_DOCUMENTS,
+    progress: Callable[[int], None] | None = None,
+) -> Documents:
     """Read the indexes, manifests and configs among some blobs.
 
     A blob that does not begin as a JSON object does is skipped: most blobs are layers.
@@ -41,9 +46,12 @@ def read_documents(root: RawPath, blobs: Iterable[BlobFile], most: int = ALL_DOC
         root: absolute path of the containerd root.
         blobs: the blobs to look at.
         most: how many bytes of documents to read at most.
+        progress: called with the number of blobs looked at since its last call.
     """
     documents = Documents()
     for blob in blobs:
+        if progress is not None:
+            progress(1)
         try:
             raw = _read(root, blob, min(most - documents.bytes, _LIMIT))
             if raw is None:
