@@ -18,6 +18,7 @@ from drydock.model.roots import DockerContainer, Engine
 from drydock.model.scans import Scan
 from drydock.model.store_modes import StoreMode
 from drydock.model.text import quoted, shown
+from drydock.model.usage_purposes import PURPOSES
 from drydock.report.summary import Advice
 from drydock.report.usage_text import NOTABLE, UsageGroup, UsageText, is_mixed, is_of_objects, usage_text
 from drydock.report.wording import show_bytes, show_count
@@ -27,15 +28,15 @@ _ROWS: Final = 6
 _BUILDS: Final = (UsageCategory.BUILD_CACHE, UsageCategory.BUILD_HISTORY, UsageCategory.BUILDKIT)
 _KUBERNETES: Final = (Engine.K3S, Engine.RKE2, Engine.K0S, Engine.MICROK8S, Engine.KIND)
 _YOU: Final = {
-    "volumes": "you: docker volume rm NAME",
-    "logs": "you: drydock clean --truncate-logs 10M",
+    "volumes": PURPOSES[UsageCategory.NAMED_VOLUMES].freed_by,
+    "logs": PURPOSES[UsageCategory.LOGS].freed_by,
     "unknown": "you: drydock does not know what it is",
-    "drydock's own": "you: delete runs that need no undo",
-    "tmp": "a restart of dockerd",
-    "plugins": "docker plugin rm NAME",
-    "classic store": "docker image prune -a",
+    "drydock's own": PURPOSES[UsageCategory.DRYDOCK].freed_by,
+    "tmp": PURPOSES[UsageCategory.TMP].freed_by,
+    "plugins": PURPOSES[UsageCategory.PLUGINS].freed_by,
+    "classic store": PURPOSES[UsageCategory.CLASSIC_LAYERS].freed_by,
     "container files": "docker container prune",
-    "snapshotter files": "its snapshotter",
+    "snapshotter files": PURPOSES[UsageCategory.SNAPSHOTTER_FILES].freed_by,
 }
 """What frees a group of usage."""
 

@@ -3,66 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from drydock.model.disk_usage import FoundEntry, UsageCategory, UsageEntry
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath, builder_of
 from drydock.model.text import quoted, shown
+from drydock.model.usage_purposes import PURPOSES, Purpose
 
-
-class _Purpose(NamedTuple):
-    """What a category is for, and what frees it. Both are shown."""
-
-    what: str
-    freed_by: str
-
-
-_SCAN: Final = "see what drydock scan says of the store"
-_NOBODY: Final = "nothing does: the engine needs it"
-_COMPACTED: Final = "drydock clean --compact, if most of it is free pages; the engine needs the rest"
-_PURPOSES: Final = {
-    UsageCategory.CONTENT: _Purpose("containerd's blobs, and the folders around them", _SCAN),
-    UsageCategory.INGESTS: _Purpose("downloads in progress", _SCAN),
-    UsageCategory.SNAPSHOTS: _Purpose("the directories of a snapshotter", _SCAN),
-    UsageCategory.UNPACK_LEFTOVERS: _Purpose("what containerd makes while it prepares or removes a snapshot", _SCAN),
-    UsageCategory.DATABASES: _Purpose("the records of containerd, or the rows of a snapshotter", _COMPACTED),
-    UsageCategory.SNAPSHOTTER_FILES: _Purpose("what a snapshotter in a process of its own keeps", "its snapshotter"),
-    UsageCategory.CONTAINERD: _Purpose("the root of a containerd, or the folder of one of its plugins", _NOBODY),
-    UsageCategory.CLASSIC_LAYERS: _Purpose("layers of images in Docker's classic store", "docker image prune -a"),
-    UsageCategory.CLASSIC_CONTAINERS: _Purpose("what a container wrote, with its init layer", "docker rm CONTAINER"),
-    UsageCategory.CLASSIC_METADATA: _Purpose("the records of the classic store", "docker image prune -a, in part"),
-    UsageCategory.BUILD_CACHE: _Purpose("files and blobs of BuildKit's cache", "docker builder prune"),
-    UsageCategory.BUILD_HISTORY: _Purpose("BuildKit's records of past builds", "docker buildx history rm --all"),
-    UsageCategory.BUILDKIT: _Purpose("BuildKit's databases, and its other folders", _COMPACTED),
-    UsageCategory.NAMED_VOLUMES: _Purpose("a volume", "you: docker volume rm NAME"),
-    UsageCategory.ANONYMOUS_VOLUMES: _Purpose("a volume that dockerd named", "docker volume prune"),
-    UsageCategory.LOGS: _Purpose("the log of a container", "you: drydock clean --truncate-logs 10M"),
-    UsageCategory.CONTAINER_CONFIGURATION: _Purpose("dockerd's record of a container", "docker rm CONTAINER"),
-    UsageCategory.CONTAINER_SHM: _Purpose(
-        "mount points of a container's shared memory and secrets", "docker rm CONTAINER"
-    ),
-    UsageCategory.CONTAINER_FILES: _Purpose("other files of a container, such as checkpoints", "docker rm CONTAINER"),
-    UsageCategory.PLUGINS: _Purpose("Docker's plugins", "docker plugin rm NAME"),
-    UsageCategory.SWARM: _Purpose("the state of a node of a swarm", "docker swarm leave"),
-    UsageCategory.NETWORK: _Purpose("Docker's networks", _NOBODY),
-    UsageCategory.TRUST: _Purpose("keys of Docker before version 23", "you, if no older Docker is to run again"),
-    UsageCategory.TMP: _Purpose("dockerd's temporary files", "a restart of dockerd"),
-    UsageCategory.DOCKERD: _Purpose("what dockerd itself keeps in the data root", _NOBODY),
-    UsageCategory.DRYDOCK: _Purpose("journals and quarantines of drydock", "you: delete runs that need no undo"),
-    UsageCategory.UNKNOWN: _Purpose("of no kind that drydock knows: it never removes that", "you"),
-}
 _PARTS: Final = {
-    re.compile(rb"(?:.*/)?\.tmp-[^/]*", re.DOTALL): _Purpose(
+    re.compile(rb"(?:.*/)?\.tmp-[^/]*", re.DOTALL): Purpose(
         "a write that was cut off: dockerd passes it over, and never removes it", "you, with dockerd stopped"
     ),
-    re.compile(rb"image/[^/]+/distribution(?:/.*)?", re.DOTALL): _Purpose(
+    re.compile(rb"image/[^/]+/distribution(?:/.*)?", re.DOTALL): Purpose(
         "hints for push and pull, without data; they grow for ever", "you, with dockerd stopped: it makes them again"
     ),
-    re.compile(rb"image/[^/]+/repositories\.json"): _Purpose(
+    re.compile(rb"image/[^/]+/repositories\.json"): Purpose(
         "the names of the images in the classic store", "docker image prune -a, in part"
     ),
-    re.compile(rb"image/[^/]+/imagedb(?:/.*)?", re.DOTALL): _Purpose(
+    re.compile(rb"image/[^/]+/imagedb(?:/.*)?", re.DOTALL): Purpose(
         "the configs of the images in the classic store", "docker image prune -a, in part"
     ),
 }
@@ -95,7 +54,7 @@ _OF_BUILDER: Final = {
 
 
 def explain_path(path: RawPath, found: FoundEntry) -> Explanation:
-    """What is there, whose it is, and what frees it.
+    """Say what a path is there for, what it is part of, and what frees it.
 
     Args:
         path: absolute.
@@ -131,10 +90,10 @@ def _of_builder(entry: UsageEntry) -> str:
     return "" if builder is None else f"{beside} --builder {quoted(builder)}"
 
 
-def _purpose(path: RawPath, found: FoundEntry) -> _Purpose:
-    of_category = _PURPOSES[found.entry.category]
+def _purpose(path: RawPath, found: FoundEntry) -> Purpose:
+    of_category = PURPOSES[found.entry.category]
     if path == found.place:
-        return _Purpose(f"{of_category.what}, with all below it", "drydock scan shows what is in it")
+        return Purpose(f"{of_category.what}, with all below it", "drydock scan shows what is in it")
     if found.entry.category is UsageCategory.UNKNOWN:
         return of_category
     below = path[len(found.place.rstrip(b"/")) + 1 :]
