@@ -30,6 +30,7 @@ from drydock.model.errors import EvidenceUnreadable, Refused
 from drydock.model.findings import Finding
 from drydock.model.names import RawPath, UnixNano
 from drydock.model.policies import Policy, SizeSource
+from drydock.model.progress import counter
 from drydock.model.roots import Root
 from drydock.model.scans import Scan
 from drydock.model.store import Store
@@ -271,8 +272,7 @@ def open_root(
         at = UnixNano(time.time_ns()) if access.now is None else access.now
         if access.timed:
             store.findings += _check_times(held, store, at)
-        if access.progress is not None:
-            access.progress("judging", 0)
+        counter(access.progress, "judging")
         yield Session(access, held, store, at)
         store.listed = store.content  # a worker may still list it, which ends with the block
 

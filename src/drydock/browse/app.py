@@ -51,7 +51,7 @@ class Left(NamedTuple):
     changed: bool
     """Whether the deed changed anything, so that the place has to be read anew."""
     news: str
-    """What is said about it; empty if something was changed."""
+    """A shown line for the next view; empty if the deed changed something."""
 
 
 class Browse(Frame):
@@ -87,7 +87,6 @@ class Browse(Frame):
         super().__init__()
         self.place = place
         self.interrupted = False
-        self.view: View | None = None
         self.at: Item | None = None
         """The item whose level is shown."""
         self.order = Order.SIZE
@@ -121,9 +120,6 @@ class Browse(Frame):
         """Write the lines that depend on the width anew."""
         self._put("#columns", heading(self.size.width))
         self._show_path()
-
-    def _has_begun(self) -> bool:
-        return self.view is not None
 
     def action_stop(self) -> None:
         """Stop the work; without work, drop the filter."""

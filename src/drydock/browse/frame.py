@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from drydock.browse.deeds import Deed
+from drydock.browse.deeds import Deed, View
 from drydock.browse.help import KEYS
 from drydock.browse.lists import Items
 from drydock.browse.work import Work
@@ -46,6 +46,8 @@ class Frame(App[Deed]):
         self.theme = "ansi-dark"
         self.error: BaseException | None = None
         """What ended the view, to be raised where it is not."""
+        self.view: View | None = None
+        """What there is to look at; None until it is read. What fails before then ends the view."""
         self._work: Work | None = None
         self._question: Work | None = None
         """A question to the planner, which goes on beside the work."""
@@ -95,7 +97,7 @@ class Frame(App[Deed]):
             self._question = None
         elif work is self._work:
             self._work = None
-        if work.bug is not None or (work.error is not None and not self._has_begun()):
+        if work.bug is not None or (work.error is not None and self.view is None):
             self._end(work.bug or work.error)
             return
         self._say("")
@@ -103,10 +105,6 @@ class Frame(App[Deed]):
             self._say(str(work.error))
         else:
             ended.then(work.result)
-
-    def _has_begun(self) -> bool:
-        """Whether there is something to look at: what fails before ends the view."""
-        raise NotImplementedError
 
     def _show_work(self) -> None:
         if self._work is not None:

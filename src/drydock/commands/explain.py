@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from drydock.evidence.containerd.root_usage import find_entry
 from drydock.evidence.docker.logs import read_logs
 from drydock.evidence.docker.volumes import read_volumes
 from drydock.model.access import Access
 from drydock.model.errors import EvidenceUnreadable
 from drydock.model.explanations import Explanation
 from drydock.model.names import RawPath
+from drydock.model.progress import counter
 from drydock.model.roots import Owners
 from drydock.model.scans import unread_of
 from drydock.model.text import shown
@@ -31,8 +31,8 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     """Trace the way from a root to an object, or tell why nothing holds the object.
 
     Args:
-        word: a digest or its beginning, a path, a snapshot key, an image, a container, a lease or a volume. Of a path
-            that belongs to none of these its category is told.
+        word: a digest or its beginning, a path, a snapshot key, an image, a container, a lease or a volume. A path
+            may also be of anything else below a root: then the explanation has the category of its usage.
         where: as for :func:`drydock.session.find_roots`.
         access: how to read the stores there.
 
@@ -48,8 +48,7 @@ def explain(word: bytes, where: RawPath | None, access: Access) -> list[Explanat
     for root in find_roots(where, access):
         with open_root(root, access) as session:
             verdict = session.verdict
-            if access.progress is not None:
-                access.progress("tracing", 0)
+            counter(access.progress, "tracing")
             subjects = find(verdict, session.reached, word)
             meant = meant or ("" if subjects else suggest(verdict, word))
             explanations += [explain_subject(verdict, session.reached, subject) for subject in subjects]
@@ -76,6 +75,8 @@ def explain_paths(word: bytes, verdicts: Sequence[Verdict], where: RawPath | Non
         verdicts: of the roots.
         where: as for :func:`explain`.
     """
+    from drydock.evidence.containerd.root_usage import find_entry  # noqa: PLC0415 - most words name an object
+
     parts = {part for part in word.split(b"/") if part}
     if not parts or parts & {b".", b".."}:
         return []

@@ -12,6 +12,7 @@ from drydock.model.errors import Usage
 from drydock.model.listings import Cell, Listing, ListKind
 from drydock.model.names import RawPath
 from drydock.model.oci import Documents
+from drydock.model.progress import counter
 from drydock.model.store_modes import StoreMode
 from drydock.session import Session, find_roots, open_root
 from drydock.verdict.listing import list_kind, unread_list
@@ -56,8 +57,7 @@ def _judged(kind: ListKind, session: Session, only: StoreMode | None) -> Listing
         targets = [image.target for image in store.metadata.images]
         documents = read_image_documents(session.root, store.content.blobs, targets)
     verdict = session.verdict
-    if session.access.progress is not None:
-        session.access.progress("listing", 0)
+    counter(session.access.progress, "listing")
     rows = list_kind(kind, verdict, session.reached, documents, only)
     return Listing(session.root, kind, rows, unread_list(kind, store))
 

@@ -299,8 +299,7 @@ def read_records(held: Held, progress: Progress | None = None) -> Metadata:
         return Metadata(path, 0, findings=[messages.NO_METADATA().at(Place(path))], complete=False)
     if file.database is None:
         return Metadata(file.path, 0, findings=file.findings, complete=False)
-    if progress is not None:
-        progress("records read", 0)
+    counter(progress, "records read")
     metadata = read_metadata(file.database, file.path, progress)
     file.database.release()
     metadata.complete = metadata.complete and file.is_sound
