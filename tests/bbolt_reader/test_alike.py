@@ -51,38 +51,48 @@ def elements(page):
     return bytes(SOUND.data[page + 8 : page + 16 + 16 * SOUND.data[page + 10]])
 
 
-def patch(offset, form, value):
-    """An example of bytes changed."""
-    return example(patches=[(offset, struct.pack(form, value))], mapped=True)
+_PATCHES = [
+    (0, "<Q", 2),  # its id
+    (8, "<H", 1),  # flags
+    (10, "<H", 3),  # count
+    (10, "<H", 5),
+    (12, "<I", 1),  # overflow
+    (16, "<I", 1),  # the first element: flags, position, sizes
+    (20, "<I", 60),
+    (24, "<I", 10),
+    (28, "<I", 900),
+    (LABELS - AT, "<Q", 2),  # the labels: root, then flags, count and an element of the inline page
+    (LABELS - AT + 24, "<H", 1),
+    (LABELS - AT + 26, "<H", 1),
+    (LABELS - AT + 26, "<H", 60000),
+    (LABELS - AT + 32, "<I", 1),
+    (LABELS - AT + 36, "<I", 4000),
+    (LABELS - AT + 8, "<Q", 2),  # their sequence, which may be any number
+]
+"""Offset in the last page, format and value of what each example changes."""
 
 
-@settings(max_examples=300)
-@given(
-    patches=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),
-    mapped=st.booleans(),
-)
-@patch(0, "<Q", 2)  # its id
-@patch(8, "<H", 1)  # flags
-@patch(10, "<H", 3)  # count
-@patch(10, "<H", 5)
-@patch(12, "<I", 1)  # overflow
-@patch(16, "<I", 1)  # the first element: flags, position, sizes
-@patch(20, "<I", 60)
-@patch(24, "<I", 10)
-@patch(28, "<I", 900)
-@patch(LABELS - AT, "<Q", 2)  # the labels: root, then flags, count and an element of the inline page
-@patch(LABELS - AT + 24, "<H", 1)
-@patch(LABELS - AT + 26, "<H", 1)
-@patch(LABELS - AT + 26, "<H", 60000)
-@patch(LABELS - AT + 32, "<I", 1)
-@patch(LABELS - AT + 36, "<I", 4000)
-def test_damage_to_a_page_is_seen_after_its_likes(tmp_path_factory, patches, mapped):
-    """Any bytes of the last of ten pages of one kind changed: the same as where nothing is remembered of the nine."""
-    path = tmp_path_factory.getbasetemp() / "alike.db"
+def damaged(test):
+    """Call a test with any bytes of the last page changed: ``patches`` are offsets and bytes."""
+    anywhere = st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3)
+    for offset, form, value in _PATCHES:
+        test = example(patches=[(offset, struct.pack(form, value))], mapped=True)(test)
+    return settings(max_examples=300)(given(patches=anywhere, mapped=st.booleans())(test))
+
+
+def last_damaged(path, patches):
+    """Write the file with these changes in its last page."""
     data = bytearray(SOUND.data)
     for offset, raw in patches:
         data[AT + offset : AT + offset + len(raw)] = raw
     path.write_bytes(data)
+
+
+@damaged
+def test_damage_to_a_page_is_seen_after_its_likes(tmp_path_factory, patches, mapped):
+    """Any bytes of the last of ten pages of one kind changed: the same as where nothing is remembered of the nine."""
+    path = tmp_path_factory.getbasetemp() / "alike.db"
+    last_damaged(path, patches)
     assert last(path, likes=True, mapped=mapped) == last(path, likes=False, mapped=mapped)
 
 
@@ -194,29 +204,11 @@ def by_form(bucket):
     }
 
 
-@settings(max_examples=300)
-@given(
-    patches=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=8)), min_size=1, max_size=3),
-    mapped=st.booleans(),
-)
-@patch(0, "<Q", 2)  # its id
-@patch(8, "<H", 1)  # flags
-@patch(10, "<H", 3)  # count
-@patch(16, "<I", 1)  # the first element: flags, position, sizes
-@patch(20, "<I", 60)
-@patch(LABELS - AT, "<Q", 2)  # the labels: root, then flags, count and an element of the inline page
-@patch(LABELS - AT + 8, "<Q", 2)  # their sequence, which may be any number
-@patch(LABELS - AT + 24, "<H", 1)
-@patch(LABELS - AT + 26, "<H", 1)
-@patch(LABELS - AT + 32, "<I", 1)
-@patch(LABELS - AT + 36, "<I", 4000)
+@damaged
 def test_a_form_hides_no_damage(tmp_path_factory, patches, mapped):
     """Any bytes of the last of ten pages of one form changed: it has no form then, or says what it says without one."""
     path = tmp_path_factory.getbasetemp() / "formed.db"
-    data = bytearray(SOUND.data)
-    for offset, raw in patches:
-        data[AT + offset : AT + offset + len(raw)] = raw
-    path.write_bytes(data)
+    last_damaged(path, patches)
     with Database.open(path, mapped=mapped) as database:
         *others, damaged = [record for _, record in database.root.bucket(b"records").buckets()]
         for number, record in enumerate(others):

@@ -30,6 +30,15 @@ def browse(of, host, state, **more):
     return terminal([*DRYDOCK, "browse", "--now", of.taken_at, "--state", state, host], **more)
 
 
+def mark_pulls(screen):
+    """Go down to the leases of the interrupted pull, and mark them."""
+    screen.sees("nothing is marked")
+    screen.presses("Enter", "daemon +1/")
+    screen.presses("Enter", "moby +1/")
+    screen.presses("End", "10/10 by size")
+    screen.presses("Space", r"1 marked: frees .*\n")
+
+
 def children(pid):
     """The processes that a process started."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -43,11 +52,7 @@ def test_marked_applied_and_undone(unpacked_anew, tmp_path):
     (host / "aside").mkdir()
     before = tree(host / of.root, times=False)
     with browse(of, host, host / "state") as screen:
-        screen.sees("nothing is marked")
-        screen.presses("Enter", "daemon +1/")
-        screen.presses("Enter", "moby +1/")
-        screen.presses("End", "10/10 by size")
-        screen.presses("Space", r"1 marked: frees .*\n")
+        mark_pulls(screen)
         assert re.search(r"^\*E .* temporary leases", screen.text(), re.MULTILINE)
         assert max(map(len, screen.text().splitlines())) <= 80
         screen.presses("a", "ends lease")
@@ -99,11 +104,7 @@ def test_marks_stay_when_the_lock_is_taken_meanwhile(unpacked_anew):
     host = unpacked_anew(of)
     before = tree(host / of.root, times=False)
     with browse(of, host, host / "state") as screen:
-        screen.sees("nothing is marked")
-        screen.presses("Enter", "daemon +1/")
-        screen.presses("Enter", "moby +1/")
-        screen.presses("End", "10/10 by size")
-        screen.presses("Space", r"1 marked: frees .*\n")
+        mark_pulls(screen)
         screen.presses("a", "ends lease")
         with (host / of.root / METADATA).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
