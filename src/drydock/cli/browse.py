@@ -130,7 +130,7 @@ def _take_back_signals() -> Iterator[None]:
 
 
 def _do(deed: Deed, where: RawPath | None, access: Access) -> tuple[int, bool]:
-    """Do what the view was left for, as the command of that name does.
+    """Carry out a deed of the view, as ``drydock clean`` or ``drydock undo`` does.
 
     Returns:
         The exit status, and whether anything may have been changed.

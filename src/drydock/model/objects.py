@@ -255,4 +255,4 @@ class Verdict:
     kept: dict[RawPath, dict[RawPath, str]] = field(default_factory=dict)
     """What of classic layer stores looks unused and stays, by data root and path: the reason, one shown line."""
     let_go: dict[RawPath, dict[RawPath, str]] = field(default_factory=dict)
-    """The same of what the builder's databases still name, although nothing reaches it."""
+    """What nothing reaches, although the builder's databases still name it: the reason, by data root and path."""

@@ -50,7 +50,7 @@ class UnreadableJournal(EvidenceUnreadable):
         path: of the journal or the place.
         problem: what is wrong with it, on one shown line without the path.
         root: of the run; None if that is not known either.
-        offset: in bytes, of what is wrong; None if it is the whole.
+        offset: the byte of the file where it is wrong; None if all of it is.
     """
 
     def __init__(

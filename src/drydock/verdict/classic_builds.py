@@ -21,7 +21,7 @@ _INTERRUPTED = "a removal or a build was interrupted: no lease and no cache reco
 
 
 class LetGo(NamedTuple):
-    """What goes of a builder unasked: what BuildKit drops by itself, and what a kill left of that."""
+    """What ``clean`` removes of a builder without ``--drop``: what BuildKit drops by itself, or a kill left of that."""
 
     left: Builds
     """What the builder has and uses without it."""

@@ -140,7 +140,12 @@ def trace(graph: Graph, starts: Iterable[Ref], within: Container[Node] | None = 
 
 
 def closure(starts: Iterable[_T], leads_to: Mapping[_T, Iterable[_T]]) -> set[_T]:
-    """Some things and all that they lead to, by a table of what each leads to."""
+    """``starts``, and everything that they lead to, directly or not.
+
+    Args:
+        starts: where to begin.
+        leads_to: for each thing those that it leads to; it need not have all.
+    """
     seen = set(starts)
     pending = list(seen)
     while pending:
