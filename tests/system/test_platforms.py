@@ -1,11 +1,9 @@
 """Images for several platforms: what real engines say of each, and what other engines and skopeo make of an export."""
 
 import hashlib
-import http.client
 import json
 import re
 import shutil
-import socket
 import subprocess
 import tarfile
 from contextlib import contextmanager
@@ -98,14 +96,9 @@ def test_a_platform_that_was_never_there(tmp_path):
     assert _states(root, tmp_path, status=0) == {_AMD: ("complete", ["overlayfs"], 0), _ARM: ("absent", [], 1)}
 
 
-def _docker_states(sandbox):
+def _docker_states(docker):
     """By platform what Docker's API says of the one image: available, unpacked."""
-    connection = http.client.HTTPConnection("docker")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(f"/proc/{sandbox.init.pid}/root/run/docker.sock")
-    connection.request("GET", "/images/json?manifests=1")
-    [image] = json.load(connection.getresponse())
-    connection.close()
+    [image] = docker.api("/images/json?manifests=1")
     assert image["Id"] == index().digest
     found = {}
     for each in image["Manifests"]:
@@ -126,7 +119,7 @@ def test_each_platform_is_as_docker_lists_it(case, tmp_path):
         docker.docker("load", stdin=(tmp_path / "multi.tar").read_bytes())
         if case == "removed":
             docker.docker("image", "rm", "--force", "--platform", "linux/arm64", "multi:1")
-        said = _docker_states(sandbox)
+        said = _docker_states(docker)
         tree = docker.docker("image", "ls", "--tree")
     assert said[_ARM][0] is (case == "all")
     found = _states(data, tmp_path, status=0)

@@ -3,10 +3,8 @@
 The reasons are in docs/what-fills-my-disk.md. Docker's numbers come from the API that this command prints.
 """
 
-import http.client
 import json
 import os
-import socket
 import stat
 import subprocess
 from collections import Counter
@@ -44,15 +42,6 @@ def lengths(path):
             if stat.S_ISREG(each.st_mode):
                 found[each.st_ino] = each.st_size
     return sum(found.values())
-
-
-def disk_usage(sandbox):
-    """What dockerd answers to ``docker system df -v``."""
-    connection = http.client.HTTPConnection("docker")
-    connection.sock = socket.socket(socket.AF_UNIX)
-    connection.sock.connect(f"/proc/{sandbox.init.pid}/root/run/docker.sock")
-    connection.request("GET", "/v1.47/system/df")
-    return json.loads(connection.getresponse().read())
 
 
 def prepare(docker, registry):
@@ -99,7 +88,7 @@ def test_each_category_beside_docker_system_df(classic, tmp_path):
         Registry(sandbox.listen(PORT), images(busybox_layer())) as registry,
     ):
         prepare(docker, registry)
-        said = disk_usage(sandbox)
+        said = docker.disk_usage()
         printed = docker.system_df("-v")
         live = scanned(host, "--live", "--measure", "disk")
         recorded = scanned(host, "--live")
