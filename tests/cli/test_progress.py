@@ -23,7 +23,7 @@ _BAR = re.compile(r"\w.*: +\d+%\|.*\| [\d.]+[kMG]?/[\d.]+[kMG]? \[\d\d:\d\d<(\d\
 """What is done, how much of how much, the time it took, the time to go, and the rate."""
 _STORE = large.Size(30_000, 8, 40_000, 512, 700)
 _MANY = large.Size(90_000, 8, 800, 16, 700)
-_IMAGE = 3 << 29
+_IMAGE = 3 << 28
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def many(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    """A store with an image of 1.5 GiB."""
+    """A store with an image of 768 MiB."""
     top = tmp_path_factory.mktemp("image") / "root"
     large_image.build(top, _IMAGE, int(time.time()) - 3600)
     return top
@@ -94,7 +94,7 @@ def test_each_command_that_reads_more_draws_a_bar(words, store, tmp_path):
 def test_bytes_are_counted_in_bytes(words, image, tmp_path):
     """What hashes says how many bytes of how many."""
     state = [] if words[0] == "scan" else ["--state", tmp_path]
-    assert any("bytes hashed" in line and "/1.50G" in line for line in drawn(*words, image, *state))
+    assert any("bytes hashed" in line and "/768M" in line for line in drawn(*words, image, *state))
 
 
 def test_export_image_tells_the_bytes_it_writes(image):

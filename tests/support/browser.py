@@ -1,4 +1,7 @@
-"""A real browser that can reach nothing: Debian's Chromium, driven by Playwright."""
+"""A real browser that can reach nothing: Debian's Chromium without its windows, driven by Playwright.
+
+It is the same engine as that of the whole Chromium, which takes twice the processor time.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,13 @@ def browser() -> Iterator[Any]:
     """A browser.
 
     Raises:
-        BrowserUnavailable: Chromium is not installed.
+        BrowserUnavailable: it is not installed.
     """
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium")
+    path = shutil.which("chromium-headless-shell")
     if path is None:
-        raise BrowserUnavailable("chromium is not installed")
+        raise BrowserUnavailable("chromium-headless-shell is not installed")
     with sync_playwright() as playwright:
         # Chromium's own sandbox does not start as root; the pages are this package's own.
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
