@@ -130,7 +130,8 @@ def give_up_what_is_referenced(docker, point, work):
     docker.docker("rm", "web")
     wrote = "dd if=/dev/zero of=/srv/large bs=1M count=24; echo order >/srv/orders"
     docker.docker("run", "--name", "web", "--network", "none", *shop, "sh", "-c", wrote)
-    docker.docker("run", "--detach", "--name", "runs", "--network", "none", *shop, "sleep", "600")
+    docker.docker("run", "--detach", "--name", "runs", "--stop-timeout", "1", "--network", "none", *shop,
+                  "sleep", "600")  # fmt: skip
     docker.stop()
     assert any(cannot_start(docker, point) for _ in range(5))
     fill(point)

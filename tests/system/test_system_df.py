@@ -52,7 +52,7 @@ def prepare(docker, registry):
     docker.docker("run", "--name", "web", "-v", "pgdata:/data", *busybox, _WRITE.format(900))
     docker.docker("run", "--name", "files", *busybox, "mkdir /data; " + _WRITE.format(500))
     docker.docker("run", "--name", "db", "-v", "/data", "--log-driver", "local", *busybox, _WRITE.format(300))
-    docker.docker("run", "-d", "--name", "now", *busybox, "echo up; exec sleep 600")
+    docker.docker("run", "-d", "--name", "now", *busybox, "echo up; trap exit TERM; sleep 600 & wait")
     docker.docker("build", "-q", "--network", "none", "-t", "built:1", "-", stdin=_BUILD)
     docker.sandbox.run("mkdir", "-p", "/root/plugin/rootfs/bin")
     config = {"entrypoint": ["/bin/x"], "interface": {"types": ["docker.logdriver/1.0"], "socket": "x.sock"}}
