@@ -1,6 +1,6 @@
-"""A real browser that can reach nothing: Debian's Chromium without its windows, driven by Playwright.
+"""A real browser that can reach nothing: Debian's Chromium, driven by Playwright.
 
-It is the same engine as that of the whole Chromium, which takes twice the processor time.
+If it is there, that without windows: the whole one has the same engine, and takes twice the processor time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def browser() -> Iterator[Any]:
     """
     from playwright.sync_api import sync_playwright
 
-    path = shutil.which("chromium-headless-shell")
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if path is None:
-        raise BrowserUnavailable("chromium-headless-shell is not installed")
+        raise BrowserUnavailable("Chromium is not installed")
     with sync_playwright() as playwright:
         # Chromium's own sandbox does not start as root; the pages are this package's own.
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
