@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -93,8 +94,9 @@ class Docker:
         dockerd ends its containerd last, and looks once a second whether that has ended
         (libcontainerd/supervisor/remote_daemon_linux.go, 26.1 to 29.7): this second is not waited for.
         """
-        children = self.daemon.process.children() if self.daemon.running else []
-        own = [each for each in children if each.name() == "containerd"]
+        own = []
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended
+            own = [each for each in self.daemon.process.children() if each.name() == "containerd"]
         if not own:
             self.daemon.stop()
             return

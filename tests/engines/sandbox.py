@@ -102,11 +102,12 @@ class Daemon:
 
     def kill(self) -> None:
         """SIGKILL it and everything it started."""
-        if self.running:
-            family = [self.process, *self.process.children(recursive=True)]
-            for process in family:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        family = [self.process]
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end at any time
+            family += self.process.children(recursive=True)
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.wait(10.0)
 
     def tail(self, lines: int = 15) -> str:
