@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.support.privilege import needs_root
 from tests.support.proc import python, running, shell
@@ -64,6 +65,35 @@ def test_any_process_that_has_it_open(store, tmp_path, code, word):
         assert found[0].stop == f"end process {child.pid}"
         assert users(root(other)) == []
     assert users(root(store)) == []
+
+
+_FIRST_THREAD_ENDED = """
+import ctypes, os, threading
+file = open(sys.argv[1] + '/file')
+threading.Thread(target=sys.stdin.read).start()
+print('ready', flush=True)
+ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)  # exit: of one thread
+"""
+
+
+def test_a_process_whose_first_thread_has_ended(store):
+    """It is a zombie to ps, and its other threads still have the file open."""
+    with running(python(_FIRST_THREAD_ENDED, store)) as child:
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert os.listdir(f"/proc/{child.pid}/fd") == []
+        found = users(root(store))
+    assert [(each.pid, each.stop) for each in found] == [(child.pid, f"end process {child.pid}")]
+    assert "open" in found[0].why
+
+
+def test_a_zombie_has_nothing_open(store):
+    """Of which no thread is left."""
+    with running(python("import os; file = open(sys.argv[1] + '/file')", store)) as child:
+        child.kill()
+        while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert users(root(store)) == []
 
 
 def test_layers_of_the_classic_store(store, tmp_path):

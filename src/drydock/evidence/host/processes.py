@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from drydock.evidence.files.regular import identity
 from drydock.evidence.host.command_lines import last_flag
@@ -96,16 +97,24 @@ class _ProcessSearch:
         import psutil  # noqa: PLC0415 - only commands that change a store need it
 
         starters = {parent.pid for parent in psutil.Process().parents()}
-        for process in psutil.process_iter(["name", "cmdline", "status"]):
-            if process.pid == os.getpid() or process.info["status"] == psutil.STATUS_ZOMBIE:
+        for pid in psutil.pids():
+            thread = _living_thread(pid)
+            if thread in (None, os.getpid()):
                 continue
-            arguments = [os.fsencode(each) for each in process.info["cmdline"] or ()]
-            name = program(arguments, os.fsencode(process.info["name"] or ""))
-            found = self._judge(process.pid, name, arguments, starter=process.pid in starters)
-            if found is not None:
-                yield found
+            comm, arguments = "", list[str]()
+            with suppress(psutil.Error):  # it has ended, or is another user's
+                process = psutil.Process(thread)
+                comm, arguments = process.name(), process.cmdline()
+            words = [os.fsencode(each) for each in arguments]
+            name = program(words, os.fsencode(comm))
+            why, container = self._judge(thread, name, words, starter=pid in starters)
+            if why is not None:
+                yield Process(pid, name, why, how_to_stop(name, pid, self._root.engine), container)
 
-    def _judge(self, pid: int, name: bytes, arguments: list[bytes], *, starter: bool) -> Process | None:
+    def _judge(
+        self, pid: int, name: bytes, arguments: list[bytes], *, starter: bool
+    ) -> tuple[str | None, tuple[bytes, bytes] | None]:
+        """Why a process uses the root, or None; and the namespace and name of the container that it is the shim of."""
         daemon = name in DAEMONS
         why = None
         container = None
@@ -116,9 +125,7 @@ class _ProcessSearch:
         if daemon:
             why = self._serves(pid, name, arguments)
         why = why or self._opened(pid, self._all if daemon else self._store, daemon=daemon, starter=starter)
-        if why is None:
-            return None
-        return Process(pid, name, why, how_to_stop(name, pid, self._root.engine), container)
+        return why, container
 
     def _serves(self, pid: int, name: bytes, arguments: list[bytes]) -> str | None:
         """Why a daemon uses the root, by its flags, settings and kind; None if it does not."""
@@ -286,6 +293,31 @@ def _link(path: bytes) -> bytes | None:
     except OSError:
         return None
     return target if target.startswith(b"/") else None
+
+
+def _living_thread(pid: int) -> int | None:
+    """The first thread of a process that has not ended, which is the process by its pid as a rule.
+
+    The kernel shows the files of a process with its living threads. A thread that has ended, and one of the kernel's,
+    has no files, nor a link to its program (fs/proc/base.c proc_exe_link, kernel/exit.c do_exit, Linux 6.1).
+    """
+    if _has_program(pid):
+        return pid
+    try:
+        threads = [int(each) for each in os.listdir(b"/proc/%d/task" % pid)]
+    except OSError:  # it was waited for
+        return None
+    return next(filter(_has_program, threads), None)
+
+
+def _has_program(thread: int) -> bool:
+    try:
+        os.readlink(b"/proc/%d/exe" % thread)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _is_trusted(process: bytes) -> bool:
