@@ -5,9 +5,11 @@ import fcntl
 import os
 import shutil
 import subprocess
+from functools import partial
 
 import pytest
 from tests.support import boltwriter, gobbolt
+from tests.support.full_disk import fill
 from tests.support.surgery import changed, dump, edit, told, tree, undo, without
 
 from bbolt_surgery import Deletion, Insertion, NotCommitted, settle
@@ -30,16 +32,6 @@ def punch(path, start, count):
     """Take the blocks of pages away; what lies there reads as zeros."""
     where = ["--offset", str(start * PAGE), "--length", str(count * PAGE)]
     subprocess.run(["fallocate", "--punch-hole", *where, path], check=True)
-
-
-def fitting(fd, size):
-    """Write as much as there is room for; -1 where there is none."""
-    try:
-        return os.write(fd, b"x" * size)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        return -1
 
 
 def settled(path):
@@ -73,18 +65,7 @@ def full(tmp_path, request):
     mounted = subprocess.run(command, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip(f"cannot mount {kind}: {mounted.stderr.decode(errors='replace').strip()}")
-
-    def fill():
-        for number, size in enumerate((1 << 20, 1 << 12, 1)):
-            fd = os.open(folder / f"filler{number}", os.O_WRONLY | os.O_CREAT)
-            written = 0
-            while written >= 0:
-                written = fitting(fd, size)
-            os.close(fd)
-        os.sync()
-        assert os.statvfs(folder).f_bavail == 0
-
-    yield folder, fill
+    yield folder, partial(fill, folder)
     subprocess.run(["umount", folder], check=True)
 
 
@@ -144,8 +125,8 @@ def test_says_so_when_the_file_would_have_to_grow(full, free):
     assert path.stat().st_size == size
     assert gobbolt.dump(path) == before
     assert gobbolt.check(path) == (0, "")
-    for filler in folder.glob("filler*"):
-        filler.unlink()
+    for ballast in folder.glob("ballast*"):
+        ballast.unlink()
     edit(path, GONE)
     assert gobbolt.dump(path) == without(before, GONE)
 
@@ -186,8 +167,8 @@ def test_what_is_put_in_needs_room(full):
         edit(path, [], new)
     assert raised.value.errno == errno.ENOSPC
     assert path.read_bytes() == image
-    for filler in folder.glob("filler*"):
-        filler.unlink()
+    for ballast in folder.glob("ballast*"):
+        ballast.unlink()
     changed(model, [], new)
     assert len(edit(path, [], new).inserted) == len(new)
     assert gobbolt.dump(path) == told(model)

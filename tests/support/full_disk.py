@@ -56,7 +56,8 @@ def fill(point: Path) -> None:
                 with contextlib.suppress(OSError):
                     while True:
                         file.write(bytes(size))
-                        os.fsync(file.fileno())
+            with contextlib.suppress(OSError):
+                os.fsync(file.fileno())
             # One that found room stays: what its removal freed would only be there again after the next commit.
             more = point / f"ballast-{number}"
             try:
