@@ -6,6 +6,8 @@ import gc
 import os
 import signal
 import sys
+import termios
+import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -26,6 +28,8 @@ from drydock.model.policies import SizeSource
 if TYPE_CHECKING:
     from drydock.browse.deeds import Deed
 
+_KEY = 32
+"""Bytes that a key may send, as an arrow does."""
 _INSTALL = "pip install 'containerd-drydock[browse]'"
 
 
@@ -111,8 +115,7 @@ def browse(
         left = view.how_left(changed=changed, why=why)
         if not changed:
             click.echo(f"{left.news.partition(';')[0].capitalize()}.")
-        click.echo("Press a key to go back to drydock browse; Ctrl-C ends it.")
-        click.getchar()
+        _wait_for_key()
 
 
 @contextmanager
@@ -127,6 +130,22 @@ def _take_back_signals() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _wait_for_key() -> None:
+    """Ask for a key, and wait for it. A key that is pressed as soon as the line is there counts.
+
+    click.getchar sets the terminal after the line, which drops what was typed between the two (click 8.5
+    _termui_impl.py raw_terminal).
+    """
+    terminal = sys.stdin.fileno()
+    former = termios.tcgetattr(terminal)
+    try:
+        tty.setcbreak(terminal)
+        click.echo("Press a key to go back to drydock browse; Ctrl-C ends it.")
+        os.read(terminal, _KEY)
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, former)
 
 
 def _do(deed: Deed, where: RawPath | None, access: Access) -> tuple[int, bool]:
