@@ -98,6 +98,24 @@ def test_no_is_no(unpacked, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("key", "then"), [("Left", r"10/10 by size"), ("C-c", "ended with 130")])
+def test_a_key_goes_back(unpacked, tmp_path, key, then):
+    """Any key, also one that sends several bytes; Ctrl-C ends it, with the terminal as it was."""
+    of = capture(NAME)
+    with terminal(["true"]) as screen:
+        screen.sees("ended with 0")
+        settings = screen.settings()
+    with browse(of, unpacked(of), tmp_path) as screen:
+        mark_pulls(screen)
+        screen.presses("a", "ends lease")
+        screen.presses("Enter", r"Do this\? \[y/N\]")
+        screen.presses("Enter", "Press a key")
+        text = screen.presses(key, then)
+        assert "Traceback" not in text
+        if key == "C-c":
+            assert screen.settings() == settings
+
+
 def test_marks_stay_when_the_lock_is_taken_meanwhile(unpacked_anew):
     """meta.db is taken while the plan is on the screen: the refusal leaves all where it was, and a works later."""
     of = capture(NAME)
