@@ -60,7 +60,8 @@ def test_each_example_fits_the_command_line(words, command):
         while isinstance(called, click.Group):
             called = called.get_command(ctx, rest.pop(0))
             assert called is not None, example
-        with called.make_context(called.name, rest):
+        # A command keeps the option for help that it had first: that of the program, not click's own.
+        with called.make_context(called.name, rest, **main.context_settings):
             pass
     assert any(tuple(typed(example)[: len(words)]) == words for example in command.examples.values())
 
