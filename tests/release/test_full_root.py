@@ -125,11 +125,12 @@ def test_browse_frees_it_and_goes_back(native_program: Path, root: Path, tmp_pat
         assert _room(root) == 0
         stored = tree(root / "var/lib/docker", times=False)
         with terminal(sandbox.enter(["/dev/shm/drydock", "browse"])) as screen:
+            _mark_the_pull(screen)
             _move_aside(screen)
-            screen.sees(r"quarantine /aside: No space left on device\nPress a key")
+            screen.sees(r"quarantine /aside: No space left on device\nNothing was changed: .*\nPress a key")
             assert tree(root / "var/lib/docker", times=False) == stored
             os.truncate(root / "ballast", (root / "ballast").stat().st_size - (1 << 20))
-            screen.types("Space")
+            screen.presses("Space", "1 marked: frees ")
             _move_aside(screen)
             screen.sees(r"journal: (?s:.*)Press a key")
             assert set(tree(root / "var/lib/docker", times=False)) < set(stored)
@@ -150,6 +151,7 @@ def test_browse_frees_it_and_goes_back(native_program: Path, root: Path, tmp_pat
         assert _room(root) == 0
         with terminal(sandbox.enter(["/dev/shm/drydock", "browse"])) as screen:
             _mark_the_pull(screen)
+            screen.presses("a", "ends lease")
             screen.presses("Enter", r"Do this\? \[y/N\]")
             screen.types("y", "Enter")
             screen.sees(r"journal: /run/drydock/(?s:.*)Press a key")
@@ -163,7 +165,7 @@ def test_browse_frees_it_and_goes_back(native_program: Path, root: Path, tmp_pat
 
 
 def _move_aside(screen: Terminal) -> None:
-    _mark_the_pull(screen)
+    screen.presses("a", "ends lease")
     screen.presses("m", "A folder on the same file system")
     screen.types("/aside")
     screen.presses("Enter", r"Do this\? \[y/N\]")
@@ -176,7 +178,6 @@ def _mark_the_pull(screen: Terminal) -> None:
     screen.presses("pull", "\npull")
     screen.presses("Enter", r"filter 'pull'(?s:.*) pull 127\.0\.0\.1")
     screen.presses("Space", "1 marked: frees ")
-    screen.presses("a", "ends lease")
 
 
 def _lists(docker: Docker) -> dict[str, list[str]]:
