@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 
 from drydock.evidence.files.regular import identity
 from drydock.evidence.host.command_lines import last_flag
@@ -101,13 +100,13 @@ class _ProcessSearch:
             thread = _living_thread(pid)
             if thread in (None, os.getpid()):
                 continue
-            comm, arguments = "", list[str]()
-            with suppress(psutil.Error):  # it has ended, or is another user's
-                process = psutil.Process(thread)
-                comm, arguments = process.name(), process.cmdline()
-            words = [os.fsencode(each) for each in arguments]
-            name = program(words, os.fsencode(comm))
-            why, container = self._judge(thread, name, words, starter=pid in starters)
+            try:
+                facts = psutil.Process(thread).as_dict(["name", "cmdline"])
+            except psutil.NoSuchProcess:  # it has ended
+                continue
+            arguments = [os.fsencode(each) for each in facts["cmdline"] or ()]
+            name = program(arguments, os.fsencode(facts["name"] or ""))
+            why, container = self._judge(thread, name, arguments, starter=pid in starters)
             if why is not None:
                 yield Process(pid, name, why, how_to_stop(name, pid, self._root.engine), container)
 
@@ -296,10 +295,10 @@ def _link(path: bytes) -> bytes | None:
 
 
 def _living_thread(pid: int) -> int | None:
-    """The first thread of a process that has not ended, which is the process by its pid as a rule.
+    """A thread of a process by which its files are shown: the first one, or if that has ended, another; None if none.
 
-    The kernel shows the files of a process with its living threads. A thread that has ended, and one of the kernel's,
-    has no files, nor a link to its program (fs/proc/base.c proc_exe_link, kernel/exit.c do_exit, Linux 6.1).
+    A thread that has ended has no files any more, and no link to its program; a thread of the kernel never has any
+    (fs/proc/base.c proc_exe_link, kernel/exit.c do_exit, Linux 6.1).
     """
     if _has_program(pid):
         return pid
