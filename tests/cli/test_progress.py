@@ -72,9 +72,11 @@ def test_scan_draws_a_bar(many, columns):
     assert any(len(line) > columns - 20 for line in drawn("scan", many, columns=columns))
 
 
-@pytest.mark.parametrize("words", [["plan"], ["ls", "content"], ["explain", "docker.io/library/image:0"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["plan"], ["clean"], ["pulls"], ["ls", "content"], ["explain", "docker.io/library/image:0"]], ids=" ".join
+)
 def test_each_command_that_reads_a_store_draws_a_bar(words, many):
-    """Whatever it reads the store for; clean and pulls read it as plan does."""
+    """Whatever it reads the store for."""
     drawn(*words, many, status=(0, 2))
 
 

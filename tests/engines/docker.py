@@ -29,7 +29,7 @@ _CONFIG = {
 }
 _SOCKET = "/run/docker/containerd/containerd.sock"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Docker:
@@ -170,21 +170,21 @@ class Docker:
             return False
 
 
-def _counted(ask: Callable[[], T]) -> T:
+def _counted(ask: Callable[[], _T]) -> _T:
     """The answer about disk usage, asked again while snapshots go.
 
     Docker 28.5 lists the snapshots, then asks for the usage of each (layerDiskUsage in daemon/containerd/service.go).
     If one goes between, the answer is that it does not exist. After a build and after a start, BuildKit deletes its
     views (cache/refs.go), and containerd collects what the build left.
     """
-    for _ in range(49):
+    end = time.monotonic() + 10
+    while True:
         try:
             return ask()
-        except RuntimeError as error:  # noqa: PERF203 - ten seconds of a command
-            if not re.search("snapshot .*does not exist", str(error)):
+        except RuntimeError as error:
+            if time.monotonic() > end or not re.search("snapshot .*does not exist", str(error)):
                 raise
-            time.sleep(0.2)
-    return ask()
+        time.sleep(0.2)
 
 
 class Client:

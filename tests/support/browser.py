@@ -1,6 +1,6 @@
 """A real browser that can reach nothing: Debian's Chromium, driven by Playwright.
 
-If it is there, that without windows: the whole one has the same engine, and takes twice the processor time.
+Its shell without windows is taken if it is there: the same engine, for half the processor time.
 """
 
 from __future__ import annotations

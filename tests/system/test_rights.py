@@ -47,7 +47,7 @@ for line in sys.stdin:
             os.setgroups([])
             os.setresgid(*[user] * 3)
             os.setresuid(*[user] * 3)
-        main(arguments)
+        sys.exit(main(arguments))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 LABEL = b"system_u:object_r:container_file_t:s0:c1,c2\0"
