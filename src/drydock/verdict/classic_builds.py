@@ -21,7 +21,7 @@ _INTERRUPTED = "a removal or a build was interrupted: no lease and no cache reco
 
 
 class LetGo(NamedTuple):
-    """What ``clean`` removes of a builder without ``--drop``: what BuildKit drops by itself, or a kill left of that."""
+    """What BuildKit drops by itself, and what a kill left of that; ``clean`` removes it, also without ``--drop``."""
 
     left: Builds
     """What the builder has and uses without it."""
